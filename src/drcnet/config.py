@@ -1,0 +1,312 @@
+"""Frozen settings, one class a stage; TOML in and out; an unknown key is an error.
+
+Every decision that the paper leaves open is a field here, with our default and the reason in
+the line below it. A product records the settings that made it.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from drcnet.errors import ConfigError
+
+__all__ = [
+    "EvaluateSettings",
+    "PrepareSettings",
+    "Settings",
+    "SimulateSettings",
+    "SplitSettings",
+    "StripeSettings",
+    "TrainSettings",
+    "load_settings",
+    "settings_toml",
+]
+
+
+class _Frozen(BaseModel):
+    """Immutable, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class SimulateSettings(_Frozen):
+    """A night of raw frames, after what is known of LAMOST."""
+
+    instrument: str = "lamost-lrs"
+    """Name of a shipped instrument profile, or the path of a TOML file."""
+    seed: int = 1
+    """Every number of the night follows from this one."""
+    source: Literal["builtin", "library"] = "builtin"
+    """Stars from the built-in physics, or from libraries of real spectra."""
+    library: tuple[Path, ...] = ()
+    """Folders or tables of real spectra; needed when `source` is 'library'."""
+    lines: Path | None = None
+    """A fuller line list (CSV) for the built-in physics; none: the shipped table and its veil."""
+    class_shares: dict[str, float] = {"F": 4500, "G": 6500, "K": 4680}
+    """Relative number of stars by class (the paper's counts; they are normalised)."""
+    stars: int | None = Field(default=None, ge=1)
+    """Distinct stars to draw from the source; none: as many as there are object fibres
+    (built-in), or every star of the library."""
+    plates: int = Field(default=1, ge=1)
+    """Plates observed in the night; each gives every fibre another star."""
+    spectrographs: tuple[int, ...] = (1,)
+    """Spectrograph numbers, 1 to 16; each has 250 fibres and two CCDs."""
+    exposures: int = Field(default=1, ge=1)
+    """Exposures of each plate."""
+    sky_fibers: int = Field(default=20, ge=0)
+    """Fibres on blank sky in each spectrograph."""
+    dead_fibers: int = Field(default=3, ge=0)
+    """Fibres without light in each spectrograph."""
+    snr_shares: dict[str, float] = {"0-10": 1042, "10-20": 436, "20-30": 461, "30-120": 6050}
+    """Relative number of observations by interval of the catalogue's `snrr` (the paper's
+    Table 1); log-uniform inside an interval (lower edge at least 2)."""
+    border_spread: float = Field(default=0.0, ge=0)
+    """Built-in stars: spread (kelvin) of the class borders, as literature types disagree there."""
+    moon: float = Field(default=0.3, ge=0, le=1)
+    """Moonlight, as a fraction of full moon, on average over plates."""
+    sky_level: float = Field(default=1.0, ge=0)
+    """Sky brightness relative to a dark site."""
+    wing_fraction: float = Field(default=0.02, ge=0, le=0.2)
+    """Share of a fibre's light in Lorentzian wings of its spatial profile."""
+    profile_fwhm: float = Field(default=7.0, gt=1, lt=12)
+    """FWHM of the spatial profile at the chip's centre, pixels."""
+    wavelength_fwhm: float = Field(default=5.0, gt=1, lt=12)
+    """FWHM of the line spread along wavelength, pixels."""
+    scattered_light: float = Field(default=0.01, ge=0, le=0.5)
+    """Scattered light, as a fraction of the frame's light."""
+    cosmic_rays: float = Field(default=1.0, ge=0)
+    """Cosmic rays relative to the usual rate for the exposure time."""
+    bias_frames: int = Field(default=5, ge=0)
+    """Bias frames an arm."""
+    flat_frames: int = Field(default=1, ge=1)
+    """Lamp-flat frames an arm."""
+    file_format: Literal[".fit", ".fit.gz", ".fits.fz"] = ".fit"
+    """Ending, and so compression, of the raw files."""
+    date: str = "2015-09-23"
+    """Local date of the evening (YYYY-MM-DD)."""
+    workers: int | None = Field(default=None, ge=1)
+    """Processes; none: one a core. The files do not depend on it."""
+
+    @model_validator(mode="after")
+    def _library_named(self) -> Self:
+        if self.source == "library" and not self.library:
+            raise ValueError("source = 'library' needs 'library', a list of folders or tables")
+        return self
+
+
+class StripeSettings(_Frozen):
+    """From a frame to 250 stripes and their 1-D twins."""
+
+    half_width: int = Field(default=5, ge=1, le=15)
+    """Pixels kept on each side of the trace's centre: 5 gives the paper's 11 in total."""
+    row_start: int = Field(default=500, ge=0)
+    """First wavelength pixel kept, counted after turning (the paper's 500)."""
+    row_stop: int = Field(default=3500, ge=1)
+    """One past the last wavelength pixel kept (the paper's 3500)."""
+    follow_trace: bool = True
+    """Follow the trace with a whole-pixel crop; False cuts straight at the trace's middle."""
+    subtract_bias: bool = True
+    """Subtract the overscan-corrected master bias where bias frames exist."""
+    trace_degree: int = Field(default=4, ge=1, le=8)
+    """Degree of a trace's polynomial along wavelength."""
+    wavelength_degree: int = Field(default=4, ge=1, le=8)
+    """Degree of the wavelength polynomial."""
+    shift_to_exposure: bool = True
+    """Measure shift and stretch of the flat's traces on each science frame."""
+    cosmic_sigma: float = Field(default=6.0, gt=0)
+    """Threshold, in standard deviations, of the profile-residual cosmic-ray mask."""
+
+    @model_validator(mode="after")
+    def _rows_ordered(self) -> Self:
+        if self.row_stop <= self.row_start:
+            raise ValueError(
+                f"row_stop ({self.row_stop}) must exceed row_start ({self.row_start})"
+            )
+        return self
+
+    @property
+    def width(self) -> int:
+        """Pixels across a stripe."""
+        return 2 * self.half_width + 1
+
+    @property
+    def rows(self) -> int:
+        """Pixels along a stripe."""
+        return self.row_stop - self.row_start
+
+
+class PrepareSettings(_Frozen):
+    """A night and its catalogue into a store."""
+
+    instrument: str = "lamost-lrs"
+    """Name of a shipped instrument profile, or the path of a TOML file."""
+    classes: tuple[str, ...] = ("F", "G", "K")
+    """The classes kept as labels, in the order of the probabilities."""
+    workers: int | None = Field(default=None, ge=1)
+    """Processes; none: one a core. The store does not depend on it."""
+    stripes: StripeSettings = StripeSettings()
+
+
+class SplitSettings(_Frozen):
+    """Intervals of S/N, and train, validation and test by star."""
+
+    edges: tuple[float, ...] = (0.0, 10.0, 20.0, 30.0)
+    """Lower edges of the half-open S/N intervals; the last has no upper edge."""
+    train_above: float = 30.0
+    """Only stars of at least this `snrr` are trained on; all else is tested."""
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    """Train, validation and test shares of the stars above `train_above`."""
+    seed: int = 1
+    """Which stars go where."""
+
+
+class TrainSettings(_Frozen):
+    """One model, one recipe. The defaults are the paper's, Table 2."""
+
+    model: str = "drcnet"
+    """Name in the registry of models."""
+    options: dict[str, Any] = {}
+    """Keyword arguments of the model: the readings of the paper that it offers."""
+    view: Literal["stripes", "box", "optimal"] | None = None
+    """What the model sees: stripes (2-D), box or optimal extraction (1-D); none: the model's
+    own."""
+    normalize: Literal["zscore", "robust", "none"] = "zscore"
+    """Per stripe and arm: mean and standard deviation, or median and MAD."""
+    seed: int = 1
+    """Initial weights and the order of the data."""
+    optimizer: Literal["adagrad", "adamw"] = "adagrad"
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    schedule: Literal["constant", "one-cycle"] = "constant"
+    batch_size: int = Field(default=4, ge=1)
+    epochs: int = Field(default=300, ge=1)
+    patience: int = Field(default=50, ge=1)
+    """Epochs without a lower validation loss before stopping."""
+    keep: Literal["best", "last"] = "best"
+    """Weights kept: those of the best validation loss, or the last."""
+    class_weights: Literal["none", "inverse"] = "none"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    device: str = "auto"
+    """'auto', 'cpu', 'cuda'."""
+    deterministic: bool = True
+    """Ask the device for the same bits each time, where it can."""
+    max_seconds: float | None = Field(default=None, gt=0)
+    """Stop training after so many seconds of training time (epochs reached are printed). A
+    one-cycle schedule is laid over `epochs`, so choose `epochs` that fit."""
+    shuffle_labels: bool = False
+    """Train on labels in random order: a check that must come out at chance."""
+
+
+class EvaluateSettings(_Frozen):
+    """Predictions into numbers."""
+
+    bootstrap: int = Field(default=1000, ge=100)
+    """Bootstrap draws, over stars."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    seed: int = 1
+
+
+class Settings(_Frozen):
+    """All stages of a run, as one TOML file."""
+
+    title: str = ""
+    """One line, printed on the report."""
+    simulate: SimulateSettings = SimulateSettings()
+    prepare: PrepareSettings = PrepareSettings()
+    split: SplitSettings = SplitSettings()
+    train: dict[str, TrainSettings] = {}
+    """Run name to training settings: `[train.drcnet]`, `[train.rcnet]`, ..."""
+    evaluate: EvaluateSettings = EvaluateSettings()
+
+
+AnySettings = TypeVar("AnySettings", bound=BaseModel)
+
+
+def load_settings(
+    path: Path | None,
+    model: type[AnySettings] = Settings,  # type: ignore[assignment]
+    overrides: Mapping[str, Any] | None = None,
+) -> AnySettings:
+    """Read settings from a TOML file.
+
+    Parameters
+    ----------
+    path : Path or None
+        The file; None gives the defaults.
+    model : type
+        Which settings class the file holds.
+    overrides : Mapping, optional
+        Values that replace those of the file; keys may be dotted ('prepare.workers').
+
+    Returns
+    -------
+    BaseModel
+        An instance of `model`.
+
+    Raises
+    ------
+    ConfigError
+        The file is absent or not TOML, a key is unknown (the known ones are listed), or a value
+        is out of range.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as err:
+            raise ConfigError(path, "a readable TOML file", err.strerror or str(err)) from err
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+            raise ConfigError(path, "TOML", str(err)) from err
+    for key, value in (overrides or {}).items():
+        _set_dotted(values, key, value)
+    try:
+        return model.model_validate(values)
+    except ValidationError as err:
+        raise _explain(path or "settings", model, err) from err
+
+
+def settings_toml(settings: BaseModel) -> str:
+    """Write settings as TOML that `load_settings` reads back to an equal object.
+
+    Parameters
+    ----------
+    settings : BaseModel
+        Any settings of this module.
+
+    Returns
+    -------
+    str
+        TOML text; fields that are None are left out.
+    """
+    return tomli_w.dumps(settings.model_dump(mode="json", exclude_none=True))
+
+
+def _set_dotted(values: dict[str, Any], key: str, value: Any) -> None:
+    *groups, last = key.split(".")
+    for group in groups:
+        values = values.setdefault(group, {})
+    values[last] = value
+
+
+def _explain(where: str | Path, model: type[BaseModel], err: ValidationError) -> ConfigError:
+    """Turn the first validation error into one sentence, with the known keys where it helps."""
+    first = err.errors()[0]
+    location = first["loc"]
+    name = ".".join(str(part) for part in location)
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(_known_keys(model, location[:-1]))
+        return ConfigError(where, f"one of the known keys ({known})", f"the unknown key '{name}'")
+    return ConfigError(where, f"'{name}': {first['msg']}", repr(first["input"]))
+
+
+def _known_keys(model: Any, location: tuple[int | str, ...]) -> list[str]:
+    for part in location:
+        field = getattr(model, "model_fields", {}).get(part)
+        annotation = field.annotation if field is not None else None
+        args = getattr(annotation, "__args__", ())
+        model = next((a for a in (annotation, *args, model) if hasattr(a, "model_fields")), model)
+    return sorted(getattr(model, "model_fields", {}))

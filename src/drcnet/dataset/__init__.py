@@ -1,0 +1,1 @@
+"""Stripes and labels to what a network can read: store, split, batches."""

@@ -1,0 +1,1 @@
+"""Predictions to numbers to tables and figures."""

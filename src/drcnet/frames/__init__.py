@@ -1,0 +1,1 @@
+"""Files on disk to frames: counts, calibration and mask; axes turned once, here."""

@@ -1,0 +1,19 @@
+"""What differs between spectrographs, as data: one TOML file an instrument."""
+
+from drcnet.instruments.profile import (
+    Amplifier,
+    Arm,
+    FiberLayout,
+    InstrumentProfile,
+    instrument_names,
+    load_instrument,
+)
+
+__all__ = [
+    "Amplifier",
+    "Arm",
+    "FiberLayout",
+    "InstrumentProfile",
+    "instrument_names",
+    "load_instrument",
+]
