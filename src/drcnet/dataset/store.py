@@ -187,7 +187,7 @@ def create_store(
                     chunks=(1, *tail[kind]) if one_row else block,
                     shards=block if one_row else None,
                     compressors=_compressor(dtype),
-                    fill_value=0 if dtype == "uint8" else np.nan,
+                    fill_value=1 if dtype == "uint8" else np.nan,  # mask: bad
                 )
         write_provenance(work, provenance)
     except OSError as err:
