@@ -14,6 +14,7 @@ __all__ = [
     "DrcnetError",
     "FrameError",
     "NightError",
+    "RunError",
     "SpectrumError",
     "StoreError",
     "TrainingError",
@@ -58,6 +59,10 @@ class CatalogError(DrcnetError):
 
 class ConfigError(DrcnetError):
     """A setting is unknown or out of range."""
+
+
+class RunError(DrcnetError):
+    """A run folder lacks what is needed, or its predictions are wrong."""
 
 
 class SpectrumError(DrcnetError):
