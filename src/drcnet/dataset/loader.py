@@ -1,0 +1,235 @@
+"""Rows of a store as tensors: the 2-D or the 1-D view of the same stars, and their batches.
+
+A set of the paper's size is 2 GB as stripes, so it lies in memory whole; nothing is read twice.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from drcnet.dataset.store import Progress, Store
+from drcnet.errors import StoreError
+from drcnet.stripes.normalize import normalize
+
+__all__ = ["VIEWS", "Samples", "batch_rows", "epoch_order", "load_part", "read_split"]
+
+VIEWS = {"stripes": "stripes", "box": "box", "optimal": "optimal"}
+"""View to the array of the store that shows it."""
+
+_SPLIT_COLUMNS = ("row", "star", "class", "snrr", "interval", "part")
+_CHUNK = 256  # rows normalised at once: bounds the memory, and the result does not depend on it
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Stars in memory.
+
+    Parameters
+    ----------
+    x : Tensor, shape (n, 2, 11, 3000) or (n, 2, 3000), float32
+        Electrons, or what `normalized` made of them.
+    label : Tensor, shape (n,), int64
+        Position of each star's class in `classes`.
+    row : ndarray, shape (n,), int64
+        Rows of the store, increasing.
+    classes : tuple of str
+        Class names, in the order of the labels.
+    """
+
+    x: Tensor
+    label: Tensor
+    row: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Check that the parts are equally long."""
+        if not len(self.x) == len(self.label) == len(self.row):
+            raise ValueError(
+                "'x', 'label' and 'row' of Samples must be equally long, "
+                f"got {len(self.x)}, {len(self.label)}, {len(self.row)}"
+            )
+
+    def __len__(self) -> int:
+        """Count the stars."""
+        return len(self.row)
+
+    def normalized(self, how: str) -> "Samples":
+        """Normalise each stripe and arm.
+
+        Parameters
+        ----------
+        how : {'zscore', 'robust', 'none'}
+            See `drcnet.stripes.normalize.normalize`.
+
+        Returns
+        -------
+        Samples
+            The same stars; row by row, so that a batch would come out the same.
+        """
+        x = torch.empty_like(self.x)
+        for start in range(0, len(x), _CHUNK):
+            x[start : start + _CHUNK] = normalize(self.x[start : start + _CHUNK], how)
+        return replace(self, x=x)
+
+    def to(self, device: torch.device) -> "Samples":
+        """Move data and labels.
+
+        Parameters
+        ----------
+        device : torch.device
+            Where to.
+
+        Returns
+        -------
+        Samples
+            The same stars there.
+        """
+        return replace(self, x=self.x.to(device), label=self.label.to(device))
+
+
+def read_split(path: Path) -> pl.DataFrame:
+    """Read a split.
+
+    Parameters
+    ----------
+    path : Path
+        A `split.parquet`.
+
+    Returns
+    -------
+    DataFrame
+        Columns row, star, class, snrr, interval, part; sorted by row.
+
+    Raises
+    ------
+    StoreError
+        The file is absent or unreadable, a column is missing, a row stands there twice, or a
+        star stands in two parts.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise StoreError(path, "a split made by prepare", "no such file")
+    try:
+        split = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as err:
+        first_line = (str(err).splitlines() or ["an unreadable file"])[0]
+        raise StoreError(path, "a Parquet table", first_line) from err
+    missing = [name for name in _SPLIT_COLUMNS if name not in split.columns]
+    if missing:
+        raise StoreError(path, f"columns {', '.join(_SPLIT_COLUMNS)}", f"none of {missing}")
+    if split["row"].n_unique() != len(split):
+        raise StoreError(path, "each row once", "a row that stands there twice")
+    trained = split.filter(pl.col("part") == "train")["star"]
+    shared = split.filter(pl.col("part") != "train", pl.col("star").is_in(trained.implode()))
+    if len(shared):
+        raise StoreError(
+            path, "training stars in no other part", f"{shared['star'].n_unique()} that are"
+        )
+    return split.select(_SPLIT_COLUMNS).sort("row")
+
+
+def load_part(
+    store: Store,
+    split: pl.DataFrame,
+    part: str,
+    *,
+    view: str,
+    classes: Sequence[str],
+    progress: Progress | None = None,
+) -> Samples:
+    """Read one part of a split into memory.
+
+    Parameters
+    ----------
+    store : Store
+        The store that the split is of.
+    split : DataFrame
+        From `read_split`.
+    part : {'train', 'validation', 'test'}
+        Which rows.
+    view : {'stripes', 'box', 'optimal'}
+        Which array.
+    classes : sequence of str
+        Class names, in the order of the labels.
+    progress : callable, optional
+        Called as progress(stage, done, total).
+
+    Returns
+    -------
+    Samples
+        Electrons as float32, in the order of the rows.
+
+    Raises
+    ------
+    StoreError
+        No such view, a class that is not in `classes`, or a row without a single finite pixel in
+        one of its arms (dead fibres are not trained on).
+    """
+    where = store.work / "split.parquet"
+    if view not in VIEWS:
+        raise StoreError(where, f"one of the views {', '.join(VIEWS)}", repr(view))
+    rows = split.filter(pl.col("part") == part).sort("row")
+    strangers = sorted(set(rows["class"].unique()) - set(classes))
+    if strangers:
+        raise StoreError(where, f"classes {', '.join(classes)}", ", ".join(strangers))
+    number = {name: k for k, name in enumerate(classes)}
+    label = np.array([number[name] for name in rows["class"]], dtype=np.int64)
+    row = rows["row"].to_numpy().astype(np.int64)
+    x = store.read(VIEWS[view], row, progress=progress).astype(np.float32, copy=False)
+    dark = ~np.isfinite(x).reshape(len(x), 2, -1).any(axis=2).all(axis=1)
+    if dark.any():
+        raise StoreError(
+            where,
+            "rows that hold light in both arms",
+            f"{dark.sum()} without a finite pixel, the first is row {row[dark][0]}",
+        )
+    return Samples(torch.from_numpy(x), torch.from_numpy(label), row, tuple(classes))
+
+
+def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
+    """Draw the order of one epoch.
+
+    Every epoch's order follows from seed and epoch alone, so a resumed training needs no
+    generator's state to see the same stars in the same order.
+
+    Parameters
+    ----------
+    n : int
+        Stars.
+    seed : int
+        The run's.
+    epoch : int
+        Counted from 1.
+
+    Returns
+    -------
+    Tensor of int64, shape (n,)
+        A permutation.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([seed, epoch]))
+    return torch.from_numpy(rng.permutation(n))
+
+
+def batch_rows(order: Tensor, batch_size: int) -> Iterator[Tensor]:
+    """Cut an order into batches.
+
+    Parameters
+    ----------
+    order : Tensor of int64, shape (n,)
+        From `epoch_order`.
+    batch_size : int
+        Stars a batch; the last batch holds what is left.
+
+    Yields
+    ------
+    Tensor of int64, shape (<= batch_size,)
+        Positions in `Samples`.
+    """
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]

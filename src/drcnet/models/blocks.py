@@ -1,0 +1,267 @@
+"""The parts from which the networks are built.
+
+Convolutions along wavelength are written as 1 x k convolutions over ``(N, C, 1, L)``: the same
+sums as a 1-D convolution, but PyTorch can hold them channels-last, which is 1.3-1.5 times faster
+on a CPU. Shapes: N stars, C channels, S spatial pixels, L wavelength pixels.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+__all__ = ["RCNET_WIDTHS", "Backbone", "Reduction", "ResidualModule", "classifier", "conv"]
+
+RCNET_WIDTHS = (16, 16, 32, 32, 64, 64, 128, 128)
+"""Channels of RC-Net's eight stages in its public re-implementations (the paper has none)."""
+
+
+def conv(in_channels: int, out_channels: int, kernel: int, *, norm: bool) -> nn.Sequential:
+    """Make a convolution along wavelength that keeps the length.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels.
+    kernel : int
+        Odd width in pixels.
+    norm : bool
+        Follow it by batch normalisation (which then carries the bias).
+
+    Returns
+    -------
+    torch.nn.Sequential
+        ``(N, in_channels, 1, L)`` to ``(N, out_channels, 1, L)``.
+    """
+    layer = nn.Conv2d(
+        in_channels, out_channels, (1, kernel), padding=(0, kernel // 2), bias=not norm
+    )
+    return nn.Sequential(layer, nn.BatchNorm2d(out_channels)) if norm else nn.Sequential(layer)
+
+
+class ResidualModule(nn.Module):
+    """Three 1x3 convolutions and a 1x1 convolution on the skip, added (the paper's Figure 5).
+
+    ReLU stands after the first two convolutions and after the sum, as in public
+    re-implementations of RC-Net (Zou et al. 2020).
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels.
+    norm : bool, default False
+        Batch normalisation after each convolution (not in the paper).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, norm: bool = False) -> None:
+        super().__init__()
+        self.path = nn.Sequential(
+            conv(in_channels, out_channels, 3, norm=norm),
+            nn.ReLU(),
+            conv(out_channels, out_channels, 3, norm=norm),
+            nn.ReLU(),
+            conv(out_channels, out_channels, 3, norm=norm),
+        )
+        self.skip = conv(in_channels, out_channels, 1, norm=norm)
+        self.activation = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add path and skip.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, in_channels, 1, L)
+            Features.
+
+        Returns
+        -------
+        Tensor, shape (N, out_channels, 1, L)
+            Features.
+        """
+        return self.activation(self.path(x) + self.skip(x))
+
+
+class Reduction(nn.Module):
+    """The paper's data dimension reduction: convolutions across the fibre, S pixels to one.
+
+    Kernels 5x1, 5x1, 3x1 take 11 pixels to 7, to 3, to 1; neighbouring wavelengths never mix.
+    With ``activation='linear'``, no `norm` and one output channel this is exactly one weighted
+    sum of S pixels: a learned aperture.
+
+    Parameters
+    ----------
+    n_spatial : int
+        Pixels across the stripe, S.
+    channels : sequence of int
+        Channels after each convolution.
+    kernels : sequence of int
+        Width of each convolution, pixels; together they must use up all S pixels.
+    activation : {'relu', 'linear'}
+        What stands between the convolutions; nothing stands after the last.
+    norm : bool, default False
+        Batch normalisation after each convolution (not in the paper).
+    """
+
+    def __init__(
+        self,
+        n_spatial: int,
+        *,
+        channels: Sequence[int] = (8, 8, 1),
+        kernels: Sequence[int] = (5, 5, 3),
+        activation: str = "relu",
+        norm: bool = False,
+    ) -> None:
+        super().__init__()
+        if len(channels) != len(kernels):
+            raise ValueError(
+                f"'channels' and 'kernels' of the reduction must be equally long, "
+                f"got {tuple(channels)} and {tuple(kernels)}"
+            )
+        left = n_spatial - sum(k - 1 for k in kernels)
+        if left != 1:
+            raise ValueError(
+                f"'kernels' of the reduction must take {n_spatial} pixels to 1, "
+                f"got {tuple(kernels)}, which leave {left}"
+            )
+        if activation not in ("relu", "linear"):
+            raise ValueError(
+                f"'activation' of the reduction must be 'relu' or 'linear', got {activation!r}"
+            )
+        layers: list[nn.Module] = []
+        before = 1
+        for after, kernel in zip(channels, kernels, strict=True):
+            if layers and activation == "relu":
+                layers.append(nn.ReLU())
+            layers.append(nn.Conv2d(before, after, (kernel, 1), bias=not norm))
+            if norm:
+                layers.append(nn.BatchNorm2d(after))
+            before = after
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Collapse a stripe to a spectrum.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, 1, S, L)
+            Stripes of one arm.
+
+        Returns
+        -------
+        Tensor, shape (N, channels[-1], 1, L)
+            Spectra.
+        """
+        return self.layers(x)
+
+
+class Backbone(nn.Module):
+    """RC-Net's feature module: eight times [residual module, max pool of 2], then 128 numbers.
+
+    3000 pixels are pooled to 11; "a 1D vector output with a size of 1x128" is then read as a
+    fully connected layer on the 128 x 11 values, followed by ReLU (``pooling='linear'``), or as
+    their average over wavelength (``pooling='average'``).
+
+    Parameters
+    ----------
+    in_channels : int
+        Channels of the input.
+    n_wave : int
+        Wavelength pixels of the input, L.
+    widths : sequence of int
+        Channels of each stage.
+    pooling : {'linear', 'average'}
+        How the pooled length becomes one vector.
+    n_feature : int
+        Length of that vector; ``'average'`` needs the last of `widths`.
+    norm : bool, default False
+        Batch normalisation (not in the paper).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        n_wave: int,
+        *,
+        widths: Sequence[int] = RCNET_WIDTHS,
+        pooling: str = "linear",
+        n_feature: int = 128,
+        norm: bool = False,
+    ) -> None:
+        super().__init__()
+        length = n_wave >> len(widths)
+        if length < 1:
+            raise ValueError(
+                f"'n_wave' must be at least {1 << len(widths)} for {len(widths)} poolings, "
+                f"got {n_wave}"
+            )
+        stages: list[nn.Module] = []
+        before = in_channels
+        for after in widths:
+            stages += [ResidualModule(before, after, norm=norm), nn.MaxPool2d((1, 2))]
+            before = after
+        self.stages = nn.Sequential(*stages)
+        self.vector = _vector(before, length, pooling, n_feature, norm=norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Turn a spectrum into features.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, in_channels, 1, L)
+            Spectra.
+
+        Returns
+        -------
+        Tensor, shape (N, n_feature)
+            Features.
+        """
+        return self.vector(self.stages(x))
+
+
+def _vector(
+    channels: int, length: int, pooling: str, n_feature: int, *, norm: bool
+) -> nn.Sequential:
+    """(N, channels, 1, length) to (N, n_feature)."""
+    if pooling == "average":
+        if n_feature != channels:
+            raise ValueError(
+                f"'n_feature' must be {channels}, the last width, with average pooling, "
+                f"got {n_feature}"
+            )
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    if pooling != "linear":
+        raise ValueError(f"'pooling' must be 'linear' or 'average', got {pooling!r}")
+    layers: list[nn.Module] = [
+        nn.Flatten(),
+        nn.Linear(channels * length, n_feature, bias=not norm),
+    ]
+    if norm:
+        layers.append(nn.BatchNorm1d(n_feature))
+    return nn.Sequential(*layers, nn.ReLU())
+
+
+def classifier(n_in: int, widths: Sequence[int], n_class: int, dropout: float = 0.0) -> nn.Module:
+    """Make fully connected layers with ReLU (and dropout) between, logits at the end.
+
+    Parameters
+    ----------
+    n_in : int
+        Features in.
+    widths : sequence of int
+        Width of each hidden layer.
+    n_class : int
+        Logits out.
+    dropout : float, default 0
+        Share of hidden values dropped in training.
+
+    Returns
+    -------
+    torch.nn.Module
+        ``(N, n_in)`` to ``(N, n_class)``.
+    """
+    layers: list[nn.Module] = []
+    for width in widths:
+        layers += [nn.Linear(n_in, width), nn.ReLU()]
+        if dropout > 0:
+            layers.append(nn.Dropout(dropout))
+        n_in = width
+    return nn.Sequential(*layers, nn.Linear(n_in, n_class))
