@@ -109,12 +109,31 @@ class Frame:
     @cached_property
     def electrons(self) -> NDArray[np.float32]:
         """Counts less pedestal and bias, times gain; shape (n_spatial, n_wave)."""
-        column = np.arange(self.counts.shape[1])
-        level = self.pedestal[self.amplifier, column]
-        adu = self.counts.astype(np.float32) - level
-        if self.bias is not None:
-            adu -= self.bias
-        return adu * self.gain[self.amplifier]
+        light = self.counts.astype(np.float32)
+        spans = self.profile.turned_spans(self.name.arm)
+        for number, span in enumerate(spans):
+            light[span] -= self.pedestal[number, span[1]]
+            if self.bias is not None:
+                light[span] -= self.bias[span]
+            light[span] *= self.gain[number]
+        return light
+
+    @cached_property
+    def variance(self) -> NDArray[np.float32]:
+        """Read noise squared plus Poisson noise of the light, e-^2; shape (n_spatial, n_wave).
+
+        A model from the frame's own counts: it is used where no better model of the light (a
+        profile times a flux) is at hand. A negative signal counts as none.
+        """
+        variance = np.maximum(self.electrons, 0)
+        for number, span in enumerate(self.profile.turned_spans(self.name.arm)):
+            variance[span] += self.read_noise[number] ** 2
+        return variance
+
+    @property
+    def bad(self) -> NDArray[np.bool_]:
+        """True where a pixel is saturated or in the bad-pixel mask; shape (n_spatial, n_wave)."""
+        return self.saturated if self.mask is None else self.saturated | self.mask
 
     @property
     def saturated(self) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ from drcnet.instruments.profile import (
     instrument_names,
     load_instrument,
 )
+from drcnet.instruments.recognise import recognise_name
 
 __all__ = [
     "Amplifier",
@@ -16,4 +17,5 @@ __all__ = [
     "InstrumentProfile",
     "instrument_names",
     "load_instrument",
+    "recognise_name",
 ]

@@ -1,8 +1,9 @@
 """An instrument's profile: the only place where one spectrograph differs from another."""
 
+import re
 from importlib import resources
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ __all__ = [
 ]
 
 Span = tuple[int, int]
+FrameKind = Literal["object", "flat", "bias", "arc", "sky", "test"]
 
 
 class _Frozen(BaseModel):
@@ -49,8 +51,10 @@ class Arm(_Frozen):
     """Nominal vacuum angstrom at the first wavelength pixel, after turning."""
     wavelength_stop: float
     """Nominal vacuum angstrom at the last wavelength pixel, after turning."""
-    direction: int = 1
+    direction: Literal[1, -1] = 1
     """+1 where wavelength increases with the raw index along dispersion, else -1."""
+    fiber_direction: Literal[1, -1] = 1
+    """+1 where fibre numbers increase with the raw index across dispersion, else -1."""
 
 
 class FiberLayout(_Frozen):
@@ -84,9 +88,13 @@ class InstrumentProfile(_Frozen):
     name: str
     title: str
     file_pattern: str
-    """Regular expression of a raw file's name, with the groups kind, spid, arm, time, lmjm."""
-    file_kinds: dict[str, str]
-    """Letter in the file name to 'object', 'flat', 'bias', 'arc', 'sky', 'test'."""
+    """Regular expression of a raw file's name. The group arm is needed; kind, spid, time, lmjm
+    and stage are used where they are there, and read from the header where not."""
+    file_kinds: dict[str, FrameKind] = {}
+    """Letter in the file name to the frame's kind; empty where only the header says it."""
+    header_kinds: dict[str, FrameKind] = {}
+    """Regular expression of the header's value to the frame's kind; the first that is found
+    in it counts, whatever the case. The key is `header_keys['kind']`."""
     shape: tuple[int, int]
     """Raw array, (y, x)."""
     dispersion_axis: int = Field(ge=0, le=1)
@@ -99,7 +107,31 @@ class InstrumentProfile(_Frozen):
     utc_offset_hours: float = 0.0
     """Local time minus UTC, for local modified Julian minutes."""
     header_keys: dict[str, str] = {}
-    """Our name to the instrument's FITS keyword, where one is known."""
+    """Our name (kind, spid, lmjm, time) to the instrument's FITS keyword, where one is known.
+    A name that says otherwise than a card that is there is refused."""
+    long_slit: bool = False
+    """True where one trace crosses the chip and there are no fibres to tell apart."""
+    tested: bool = True
+    """False where the profile follows public descriptions and has met no real frame."""
+
+    @model_validator(mode="after")
+    def _pattern_names_an_arm(self) -> Self:
+        try:
+            groups = re.compile(self.file_pattern).groupindex
+        except re.error as err:
+            raise ValueError(f"file_pattern is no regular expression: {err}") from err
+        if "arm" not in groups:
+            raise ValueError("file_pattern has no group 'arm'")
+        return self
+
+    @model_validator(mode="after")
+    def _amplifiers_tile_the_image(self) -> Self:
+        area = sum(
+            (a.data_x[1] - a.data_x[0]) * (a.data_y[1] - a.data_y[0]) for a in self.amplifiers
+        )
+        if area != self.n_wave * self.n_spatial:
+            raise ValueError("the amplifiers' data spans do not tile one rectangle")
+        return self
 
     @model_validator(mode="after")
     def _inside_the_chip(self) -> Self:
@@ -120,9 +152,47 @@ class InstrumentProfile(_Frozen):
         """Pixels across the fibres of the turned image area."""
         return self._extent("x" if self.dispersion_axis == 0 else "y")
 
-    def _extent(self, axis: str) -> int:
+    @property
+    def image_area(self) -> tuple[slice, slice]:
+        """The raw array's (y, x) slices that hold light: every amplifier's data."""
+        return self._span("y"), self._span("x")
+
+    def turned_spans(self, arm: str) -> list[tuple[slice, slice]]:
+        """Which part of the turned image each amplifier read.
+
+        Parameters
+        ----------
+        arm : str
+            'blue' or 'red'.
+
+        Returns
+        -------
+        list of (slice, slice)
+            Spatial and wavelength slices, one pair an amplifier.
+        """
+        wave, space = ("y", "x") if self.dispersion_axis == 0 else ("x", "y")
+        turn = self.arms[arm]
+        return [
+            (
+                self._turned(getattr(amp, f"data_{space}"), space, turn.fiber_direction),
+                self._turned(getattr(amp, f"data_{wave}"), wave, turn.direction),
+            )
+            for amp in self.amplifiers
+        ]
+
+    def _turned(self, span: Span, axis: str, direction: int) -> slice:
+        area = self._span(axis)
+        if direction == 1:
+            return slice(span[0] - area.start, span[1] - area.start)
+        return slice(area.stop - span[1], area.stop - span[0])
+
+    def _span(self, axis: str) -> slice:
         spans = [getattr(amp, f"data_{axis}") for amp in self.amplifiers]
-        return max(stop for _, stop in spans) - min(start for start, _ in spans)
+        return slice(min(start for start, _ in spans), max(stop for _, stop in spans))
+
+    def _extent(self, axis: str) -> int:
+        span = self._span(axis)
+        return span.stop - span.start
 
 
 def instrument_names() -> list[str]:
