@@ -23,8 +23,8 @@ ORDER = {
     "report": 10,
     "simulate": 11,
     "experiments": 12,
-    "api": 13,
-    "cli": 14,
+    "cli": 13,
+    "api": 14,
     "__main__": 15,
 }
 ONLY_FRONT_ROOMS = {"simulate": {"simulate", "experiments", "api", "cli"}}

@@ -4,6 +4,7 @@ Every decision that the paper leaves open is a field here, with our default and 
 the line below it. A product records the settings that made it.
 """
 
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,7 +44,8 @@ class SimulateSettings(_Frozen):
     source: Literal["builtin", "library"] = "builtin"
     """Stars from the built-in physics, or from libraries of real spectra."""
     library: tuple[Path, ...] = ()
-    """Folders or tables of real spectra; needed when `source` is 'library'."""
+    """Folders or tables of real spectra; needed when `source` is 'library'. '$NAME' stands for an
+    environment variable, so that a file is the same on every machine."""
     lines: Path | None = None
     """A fuller line list (CSV) for the built-in physics; none: the shipped table and its veil."""
     class_shares: dict[str, float] = {"F": 4500, "G": 6500, "K": 4680}
@@ -90,6 +92,15 @@ class SimulateSettings(_Frozen):
     """Local date of the evening (YYYY-MM-DD)."""
     workers: int | None = Field(default=None, ge=1)
     """Processes; none: one a core. The files do not depend on it."""
+
+    @property
+    def library_paths(self) -> tuple[Path, ...]:
+        """The libraries, with '$NAME' and '~' expanded; an unset variable is a `ConfigError`."""
+        expanded = [Path(os.path.expandvars(path)).expanduser() for path in self.library]
+        for path in expanded:
+            if "$" in str(path):
+                raise ConfigError("simulate.library", "the variable in it to be set", str(path))
+        return tuple(expanded)
 
     @model_validator(mode="after")
     def _library_named(self) -> Self:

@@ -1,0 +1,17 @@
+"""Every command of the command line, as a function of the same name.
+
+>>> from drcnet.api import simulate, prepare, train, evaluate, report, classify  # doctest: +SKIP
+
+Nothing here computes: each function lives in its own room, and this page lists them.
+"""
+
+from drcnet.classify import classify
+from drcnet.cli.demo import demo
+from drcnet.dataset.build import prepare
+from drcnet.dataset.plan import check
+from drcnet.evaluate.evaluate import evaluate
+from drcnet.report.page import report
+from drcnet.simulate.survey import simulate
+from drcnet.train import train
+
+__all__ = ["check", "classify", "demo", "evaluate", "prepare", "report", "simulate", "train"]

@@ -1,0 +1,137 @@
+"""What all commands share in the terminal: progress bars, tables, JSON."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = [
+    "ConfigOption",
+    "JsonOption",
+    "OverwriteOption",
+    "WorkersOption",
+    "print_frame",
+    "print_json",
+    "progress_bars",
+    "say",
+]
+
+Progress = Callable[[str, int, int], None]
+
+ConfigOption = typer.Option(
+    None, "--config", "-c", help="TOML file with the settings; the flags here replace its values."
+)
+JsonOption = typer.Option(False, "--json", help="Print one JSON object instead of text.")
+OverwriteOption = typer.Option(False, "--overwrite", help="Replace what is already there.")
+WorkersOption = typer.Option(
+    None, "--workers", "-j", min=1, help="Processes; one a core unless given."
+)
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    """Print a line for a person.
+
+    Parameters
+    ----------
+    text : str
+        Rich markup is understood.
+    quiet : bool
+        Print nothing (a script asked for JSON).
+    """
+    if not quiet:
+        from rich.console import Console
+
+        Console(highlight=False, soft_wrap=True).print(text)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object for a script.
+
+    Parameters
+    ----------
+    value : Mapping
+        Anything JSON can hold; paths become strings.
+    """
+    typer.echo(json.dumps(value, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def print_frame(table: "pl.DataFrame", *, title: str = "", columns: Sequence[str] = ()) -> None:
+    """Print a table that fits a terminal of 80 columns.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Rows to print, all of them.
+    title : str
+        Stands above.
+    columns : sequence of str
+        Which columns; none: all.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    names = list(columns) or table.columns
+    drawn = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    for name in names:
+        numeric = table[name].dtype.is_numeric()
+        drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in table.select(names).iter_rows():
+        drawn.add_row(*(_cell(value) for value in row))
+    Console(highlight=False).print(drawn)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+@contextlib.contextmanager
+def progress_bars(*, quiet: bool = False) -> Iterator[Progress]:
+    """Show progress on standard error.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing.
+
+    Yields
+    ------
+    callable
+        ``progress(stage, done, total)``, to be handed to the functions that do the work.
+    """
+    if quiet:
+        yield lambda stage, done, total: None  # noqa: ARG005
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    bars = Bars(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    tasks: dict[str, Any] = {}
+    with bars:
+
+        def update(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield update

@@ -1,0 +1,57 @@
+"""drcnet train: models on one split, into run folders."""
+
+from pathlib import Path
+
+import typer
+
+from drcnet.cli.console import (
+    ConfigOption,
+    JsonOption,
+    OverwriteOption,
+    print_json,
+    progress_bars,
+    say,
+)
+
+__all__ = ["command"]
+
+
+def command(
+    work: Path = typer.Argument(help="Folder that 'drcnet prepare' made."),
+    runs: Path = typer.Argument(help="Folder of runs; each model gets a folder of its own in it."),
+    config: Path | None = ConfigOption,
+    model: str | None = typer.Option(
+        None, "--model", "-m", help="Train this model with the paper's recipe (or the file's)."
+    ),
+    seed: int | None = typer.Option(None, "--seed", help="Initial weights and order of data."),
+    device: str | None = typer.Option(None, "--device", help="auto, cpu or cuda."),
+    epochs: int | None = typer.Option(None, "--epochs", min=1, help="At most so many epochs."),
+    overwrite: bool = OverwriteOption,
+    as_json: bool = JsonOption,
+) -> None:
+    """Train the models of the file's [train.NAME] parts, or the one named by --model.
+
+    An interrupted training goes on where it stopped when the same command is given again, and
+    ends with the same result.
+    """
+    from drcnet.cli.settings import read_settings
+    from drcnet.config import TrainSettings
+    from drcnet.train import train
+
+    recipes = dict(read_settings(config, {}).train)
+    if model is not None:
+        recipes = {model: recipes.get(model, TrainSettings(model=model))}
+    elif not recipes:
+        raise typer.BadParameter("give --model NAME, or --config with [train.NAME] parts")
+    flags = {"seed": seed, "device": device, "epochs": epochs}
+    given = {key: value for key, value in flags.items() if value is not None}
+    summaries = []
+    for name, recipe in recipes.items():
+        settings = TrainSettings.model_validate(recipe.model_dump() | given)
+        with progress_bars(quiet=as_json) as progress:
+            summary = train(work, runs / name, settings, progress=progress, overwrite=overwrite)
+        summaries.append(summary)
+        say(f"{name}: {summary.describe()}", quiet=as_json)
+    if as_json:
+        print_json({"runs": [summary.as_dict() for summary in summaries]})
+    say(f"next: drcnet evaluate {runs}", quiet=as_json)
