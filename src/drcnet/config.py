@@ -59,6 +59,8 @@ class SimulateSettings(_Frozen):
     """Spectrograph numbers, 1 to 16; each has 250 fibres and two CCDs."""
     exposures: int = Field(default=1, ge=1)
     """Exposures of each plate."""
+    exposure_time: float = Field(default=1500.0, gt=0)
+    """Seconds of one exposure."""
     sky_fibers: int = Field(default=20, ge=0)
     """Fibres on blank sky in each spectrograph."""
     dead_fibers: int = Field(default=3, ge=0)
@@ -130,6 +132,13 @@ class StripeSettings(_Frozen):
     """Measure shift and stretch of the flat's traces on each science frame."""
     cosmic_sigma: float = Field(default=6.0, gt=0)
     """Threshold, in standard deviations, of the profile-residual cosmic-ray mask."""
+    profile_error: float = Field(default=0.03, ge=0, lt=1)
+    """Relative error allowed to the spatial profile when looking for cosmic rays."""
+    separate_neighbors: bool = True
+    """Take the light that neighbouring fibres' wings spill into a fibre off its optimal
+    extraction, solving for all fibres together; stripes and box sums stay as they are."""
+    min_identity: float = Field(default=0.8, ge=0, le=1)
+    """Least confidence of the fibres' identity; below it the frame is refused."""
 
     @model_validator(mode="after")
     def _rows_ordered(self) -> Self:
@@ -200,14 +209,18 @@ class TrainSettings(_Frozen):
     keep: Literal["best", "last"] = "best"
     """Weights kept: those of the best validation loss, or the last."""
     class_weights: Literal["none", "inverse"] = "none"
+    double_softmax: bool = False
+    """A softmax before the loss, which has its own (a possible reading of the paper): the loss of
+    three classes then cannot fall below 0.551."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     device: str = "auto"
     """'auto', 'cpu', 'cuda'."""
     deterministic: bool = True
     """Ask the device for the same bits each time, where it can."""
     max_seconds: float | None = Field(default=None, gt=0)
-    """Stop training after so many seconds of training time (epochs reached are printed). A
-    one-cycle schedule is laid over `epochs`, so choose `epochs` that fit."""
+    """Stop training after so many seconds of training time. A one-cycle schedule then follows
+    whichever is further, steps or clock, so that it always ends; the result depends on the
+    machine's speed, and the card says how many epochs were reached."""
     shuffle_labels: bool = False
     """Train on labels in random order: a check that must come out at chance."""
 

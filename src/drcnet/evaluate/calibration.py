@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from drcnet.evaluate.runs import Run, interval_names, probabilities
+from drcnet.evaluate.runs import Run, order_intervals, probabilities
 
 __all__ = [
     "brier_score",
@@ -102,7 +102,7 @@ def reliability_table(run: Run, bins: int = 10) -> pl.DataFrame:
     tested = run.tested
     edges = np.linspace(0, 1, bins + 1)
     parts = []
-    for interval in [*interval_names(tested["interval"]), "all"]:
+    for interval in [*order_intervals(tested["interval"]), "all"]:
         rows = tested if interval == "all" else tested.filter(pl.col("interval") == interval)
         counts, confidence, correct = _binned(*_truth_and_p(rows, run.classes), bins)
         full = counts > 0
@@ -166,8 +166,6 @@ def _binned(
     # Bins are open below and closed above, so a confidence of exactly 1 falls into the last.
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     counts = np.bincount(place, minlength=bins).astype(float)
-    return (
-        counts,
-        np.bincount(place, confidence, minlength=bins),
-        np.bincount(place, right, minlength=bins),
-    )
+    total_confidence = np.bincount(place, confidence, minlength=bins).astype(float)
+    total_right = np.bincount(place, right, minlength=bins).astype(float)
+    return counts, total_confidence, total_right

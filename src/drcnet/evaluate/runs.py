@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from drcnet.errors import RunError
 
-__all__ = ["INTERVALS", "Run", "interval_names", "probabilities", "read_run"]
+__all__ = ["INTERVALS", "Run", "order_intervals", "probabilities", "read_run"]
 
 INTERVALS = (">30", "20-30", "10-20", "0-10")
 """The paper's S/N intervals, in the order of its tables."""
@@ -115,7 +115,7 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def interval_names(names: Iterable[str]) -> list[str]:
+def order_intervals(names: Iterable[str]) -> list[str]:
     """Put interval names into the order of the paper's tables, highest S/N first.
 
     Parameters
@@ -131,7 +131,7 @@ def interval_names(names: Iterable[str]) -> list[str]:
 
     Examples
     --------
-    >>> interval_names(["0-10", ">30"])
+    >>> order_intervals(["0-10", ">30"])
     ['>30', '20-30', '10-20', '0-10']
     """
     found = {name for name in names if name}
@@ -182,9 +182,7 @@ def _checked(predictions: pl.DataFrame, path: Path) -> pl.DataFrame:
     return predictions.with_columns(texts, pl.col("star").cast(pl.String), *extra).sort("row")
 
 
-def _classes(
-    predictions: pl.DataFrame, card: Mapping[str, Any], path: Path
-) -> tuple[str, ...]:
+def _classes(predictions: pl.DataFrame, card: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     """Classes in the order of the probabilities, else of the card, else of the alphabet."""
     seen = set(predictions["class"].unique()) - {""}
     classes = tuple(c.removeprefix("p_") for c in predictions.columns if c.startswith("p_"))

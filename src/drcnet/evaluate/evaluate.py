@@ -1,0 +1,199 @@
+"""Run folders in; `metrics.ecsv`, `confusion.ecsv` and figures out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from drcnet.config import EvaluateSettings
+from drcnet.errors import RunError
+from drcnet.evaluate.calibration import reliability_table
+from drcnet.evaluate.comparison import accuracy_curve, compare_runs
+from drcnet.evaluate.metrics import score_run
+from drcnet.evaluate.runs import Run, order_intervals, read_run
+from drcnet.evaluate.tables import accuracy_table, metrics_table, write_ecsv
+from drcnet.provenance import file_digest, make_provenance
+
+__all__ = ["Evaluation", "assess", "evaluate", "find_runs"]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Everything that the predictions of some runs say.
+
+    Parameters
+    ----------
+    runs : tuple of Run
+        The runs, in the order given.
+    scores : DataFrame
+        One row a run and interval: all of `metrics.score_run`, precision, recall and F1 by
+        class, and `published`, the paper's accuracy (real LAMOST data).
+    classes, confusion : DataFrame
+        As in `metrics.Scores`.
+    reliability : DataFrame
+        As in `calibration.reliability_table`.
+    comparisons : DataFrame
+        As in `comparison.compare_runs`, for every pair of runs that share test rows.
+    curves : DataFrame
+        As in `comparison.accuracy_curve`.
+    """
+
+    runs: tuple[Run, ...]
+    scores: pl.DataFrame
+    classes: pl.DataFrame
+    confusion: pl.DataFrame
+    reliability: pl.DataFrame
+    comparisons: pl.DataFrame
+    curves: pl.DataFrame
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """All numbers, one row a run and interval."""
+        return self.scores
+
+    def summary(self) -> pl.DataFrame:
+        """Set the runs side by side, one row an interval, for people to read.
+
+        Returns
+        -------
+        DataFrame
+            As in `tables.accuracy_table`.
+        """
+        return accuracy_table(self.scores)
+
+
+def find_runs(paths: Sequence[Path]) -> list[Path]:
+    """Turn run folders and folders of runs into run folders.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Each a run folder, or a folder whose sub-folders hold `predictions.parquet`.
+
+    Returns
+    -------
+    list of Path
+        Run folders, in the order given; those of one folder by name.
+
+    Raises
+    ------
+    RunError
+        A path is no folder, or holds no predictions.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            raise RunError(path, "a run folder, or a folder of runs", "no such folder")
+        inside = sorted(p.parent for p in path.glob("*/predictions.parquet"))
+        if (path / "predictions.parquet").is_file() or not inside:
+            found.append(path)
+        else:
+            found += inside
+    return found
+
+
+def assess(runs: Sequence[Run], settings: EvaluateSettings) -> Evaluation:
+    """Score runs; nothing is read or written.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        At least one; names must differ.
+    settings : EvaluateSettings
+        Bootstrap draws, coverage, seed, calibration bins.
+
+    Returns
+    -------
+    Evaluation
+        All tables.
+
+    Raises
+    ------
+    RunError
+        There is no run, two have one name, or a run has no test row with a known class.
+    """
+    _check(runs)
+    names = order_intervals(i for run in runs for i in run.tested["interval"].unique())
+    scored = [score_run(run, settings, names) for run in runs]
+    scores = pl.concat([s.scores for s in scored])
+    classes = pl.concat([s.classes for s in scored])
+    pairs = [compare_runs(a, b, settings) for a, b in combinations(runs, 2) if _share_rows(a, b)]
+    return Evaluation(
+        runs=tuple(runs),
+        scores=metrics_table(scores, classes),
+        classes=classes,
+        confusion=pl.concat([s.confusion for s in scored]),
+        reliability=pl.concat([reliability_table(r, settings.reliability_bins) for r in runs]),
+        comparisons=pl.concat(pairs) if pairs else pl.DataFrame(),
+        curves=pl.concat([accuracy_curve(run, settings) for run in runs]),
+    )
+
+
+def evaluate(runs: Sequence[Path], settings: EvaluateSettings | None = None) -> Evaluation:
+    """Score run folders and write what came out into each.
+
+    Parameters
+    ----------
+    runs : sequence of Path
+        Run folders with `predictions.parquet`.
+    settings : EvaluateSettings, optional
+        Defaults if not given.
+
+    Returns
+    -------
+    Evaluation
+        All tables. `metrics.ecsv`, `confusion.ecsv` and, unless the settings say no,
+        `figures/*.png` are written into each run folder.
+
+    Raises
+    ------
+    RunError
+        A folder, its predictions or a column is missing; nothing has been written then.
+    """
+    settings = settings or EvaluateSettings()
+    result = assess([read_run(Path(folder)) for folder in runs], settings)
+    for run in result.runs:
+        _write(run, result, settings)
+    return result
+
+
+def _write(run: Run, result: Evaluation, settings: EvaluateSettings) -> None:
+    inputs = {"predictions.parquet": file_digest(run.folder / "predictions.parquet")}
+    origin: dict[str, Any] = make_provenance(
+        settings.model_dump(mode="json"), inputs=inputs, seed=settings.seed
+    )
+    mine = pl.col("run") == run.name
+    write_ecsv(result.scores.filter(mine), run.folder / "metrics.ecsv", origin)
+    write_ecsv(result.confusion.filter(mine), run.folder / "confusion.ecsv", origin)
+    if settings.figures:
+        from drcnet.evaluate.figures import save_run_figures  # noqa: PLC0415
+
+        save_run_figures(
+            run,
+            result.scores.filter(mine),
+            result.confusion.filter(mine),
+            result.reliability.filter(mine),
+        )
+
+
+def _check(runs: Sequence[Run]) -> None:
+    if not runs:
+        raise RunError("runs", "at least one run folder", "none")
+    names = [run.name for run in runs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise RunError("runs", "runs of different names", f"{twice!r} twice")
+    for run in runs:
+        if run.tested.is_empty():
+            path = run.folder / "predictions.parquet"
+            raise RunError(path, "test rows with a known class", "none")
+
+
+def _share_rows(first: Run, second: Run) -> bool:
+    keys = ["row", "star", "class"]
+    shared = first.tested.join(second.tested, on="row", how="semi")
+    same = first.tested.join(second.tested, on=keys, how="semi")
+    return len(same) > 0 and len(same) == len(shared)

@@ -1,0 +1,274 @@
+"""Tables in, ink out: every figure takes tables and an `ax`, and computes nothing.
+
+matplotlib is imported where it is used. The published values are real LAMOST data; they are
+drawn hollow and say so in the legend.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from drcnet.evaluate.paper import published_accuracy
+from drcnet.evaluate.runs import Run, order_intervals
+from drcnet.evaluate.style import MARKERS, PAPER_MARKERS, RC, color_of, new_figure
+from drcnet.provenance import atomic_write
+
+__all__ = [
+    "plot_accuracy",
+    "plot_confusion",
+    "plot_frame",
+    "plot_reliability",
+    "plot_snr_histogram",
+    "plot_stripes",
+    "plot_training",
+    "save_figure",
+    "save_run_figures",
+]
+
+
+def plot_accuracy(ax: Any, scores: pl.DataFrame, *, paper: bool = True) -> None:
+    """Draw accuracy against the S/N interval (the paper's Figure 7), several runs.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw.
+    scores : DataFrame
+        As in `metrics.Scores`.
+    paper : bool
+        Whether to draw the published values beside.
+    """
+    names = order_intervals(set(scores["interval"]) - {"all"})[::-1]
+    place = {name: i for i, name in enumerate(names)}
+    runs = scores["run"].unique(maintain_order=True).to_list()
+    for number, run in enumerate(runs):
+        rows = scores.filter((pl.col("run") == run) & pl.col("interval").is_in(names))
+        rows = rows.filter(pl.col("n_rows") > 0)
+        x = np.array([place[i] for i in rows["interval"]]) + 0.09 * (number - (len(runs) - 1) / 2)
+        y = rows["accuracy"].to_numpy()
+        spread = np.abs(rows.select("accuracy_low", "accuracy_high").to_numpy().T - y)
+        ax.errorbar(
+            x, y, np.nan_to_num(spread), color=color_of(number), capsize=2, linewidth=1.2,
+            marker=MARKERS[number % len(MARKERS)], markersize=5, label=run,
+        )  # fmt: skip
+    line = scores.filter(pl.col("interval").is_in(names)).unique("interval")
+    middle = np.array([place[i] for i in line["interval"]])
+    ax.hlines(
+        line["majority"], middle - 0.4, middle + 0.4, color="0.45", linestyle="--",
+        label="majority class",
+    )  # fmt: skip
+    if paper:
+        _plot_paper(ax, place)
+    ax.set_xticks(range(len(names)), names)
+    ax.set(xlabel="S/N (catalogue, r band)", ylabel="accuracy", ylim=(0, 1.02))
+    ax.legend(fontsize=7, ncols=2, loc="lower right")
+
+
+def plot_confusion(ax: Any, confusion: pl.DataFrame, title: str = "") -> None:
+    """Draw one confusion matrix: shares of each true class, and counts.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw.
+    confusion : DataFrame
+        `true`, `predicted`, `n_rows` of one run and interval.
+    title : str
+        Title.
+    """
+    rows = confusion["true"].unique(maintain_order=True).to_list()
+    columns = confusion["predicted"].unique(maintain_order=True).to_list()
+    counts = confusion["n_rows"].to_numpy().reshape(len(rows), len(columns))
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    ax.imshow(share, cmap="Blues", vmin=0, vmax=1, origin="upper", aspect="equal")
+    for (i, j), value in np.ndenumerate(share):
+        ink = "white" if value > 0.6 else "black"
+        text = f"{value:.0%}\n{counts[i, j]}"
+        ax.text(j, i, text, ha="center", va="center", color=ink, fontsize=7)
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set(xlabel="predicted", ylabel="true", title=title)
+    ax.grid(visible=False)
+
+
+def plot_training(ax: Any, log: pl.DataFrame) -> None:
+    """Draw a training's loss against epoch.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw.
+    log : DataFrame
+        `log.csv` of a run: `epoch` and columns whose names hold 'loss'.
+    """
+    for number, name in enumerate(n for n in log.columns if "loss" in n):
+        rows = log.select("epoch", name).drop_nulls()
+        ax.plot(rows["epoch"], rows[name], color=color_of(number), label=name.replace("_", " "))
+        if name.startswith("val") and len(rows):
+            best = int(rows[name].arg_min() or 0)
+            ax.plot(rows["epoch"][best], rows[name][best], "o", color=color_of(number),
+                    label="lowest")  # fmt: skip
+    ax.set(xlabel="epoch", ylabel="cross entropy")
+    ax.legend(fontsize=7)
+
+
+def plot_reliability(ax: Any, reliability: pl.DataFrame) -> None:
+    """Draw accuracy against confidence, one line an interval.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw.
+    reliability : DataFrame
+        As in `calibration.reliability_table`, one run.
+    """
+    ax.plot([0, 1], [0, 1], color="0.45", linestyle="--", linewidth=1)
+    names = order_intervals(set(reliability["interval"]) - {"all"})
+    for number, name in enumerate(names):
+        rows = reliability.filter(pl.col("interval") == name)
+        if len(rows):
+            ax.plot(
+                rows["confidence"], rows["accuracy"], color=color_of(number), markersize=4,
+                marker=MARKERS[number % len(MARKERS)], label=f"S/N {name}",
+            )  # fmt: skip
+    ax.set(xlabel="confidence (highest probability)", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    ax.legend(fontsize=7)
+
+
+def plot_snr_histogram(ax: Any, snrr: NDArray[np.floating], bins: int = 40) -> None:
+    """Draw how many spectra there are by S/N (the paper's Figure 3).
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw.
+    snrr : ndarray, shape (n,)
+        The catalogue's S/N; NaN and values <= 0 are left out.
+    bins : int
+        Bins, even in log S/N.
+    """
+    known = snrr[np.isfinite(snrr) & (snrr > 0)]
+    if len(known):
+        low, high = np.log10([known.min(), known.max()])
+        edges = np.logspace(low, max(high, low + 0.01), bins + 1)
+        ax.hist(known, edges, color=color_of(0))
+        ax.set_xscale("log")
+    for edge in (10, 20, 30):
+        ax.axvline(edge, color="0.3", linestyle=":", linewidth=1)
+    ax.set(xlabel="S/N (catalogue, r band)", ylabel="spectra")
+
+
+def plot_frame(ax: Any, counts: NDArray[Any], title: str = "") -> None:
+    """Draw a raw frame (the paper's Figure 1), reduced to about the pixels that can be seen.
+
+    Parameters
+    ----------
+    ax : Axes
+        Where to draw.
+    counts : ndarray, shape (n_spatial, n_wave)
+        Turned counts, ADU.
+    title : str
+        Title.
+    """
+    step = max(1, min(counts.shape) // 1000)
+    picture = np.asarray(counts[::step, ::step], dtype=float)
+    low, high = np.percentile(picture, [1, 99.5])
+    extent = (0, counts.shape[1], 0, counts.shape[0])
+    ax.imshow(picture, cmap="gray", vmin=low, vmax=high, extent=extent, origin="lower")
+    ax.set(xlabel="wavelength pixel", ylabel="spatial pixel", title=title)
+    ax.grid(visible=False)
+
+
+def plot_stripes(axes: Sequence[Any], stripes: NDArray[Any], title: str = "") -> None:
+    """Draw a star's two stripes (the paper's Figure 2), blue above red.
+
+    Parameters
+    ----------
+    axes : sequence of Axes
+        Two.
+    stripes : ndarray, shape (2, width, n_wave)
+        Electrons; arms in the order blue, red.
+    title : str
+        Title of the upper panel.
+    """
+    for ax, stripe, arm in zip(axes, stripes, ("blue", "red"), strict=True):
+        known = stripe[np.isfinite(stripe)]
+        low, high = np.percentile(known, [1, 99]) if len(known) else (0.0, 1.0)
+        ax.imshow(stripe, cmap="gray", vmin=low, vmax=high, aspect="auto", origin="lower")
+        ax.set(ylabel=f"{arm}\npixel")
+        ax.grid(visible=False)
+    axes[0].set_title(title)
+    axes[-1].set_xlabel("wavelength pixel of the stripe")
+
+
+def save_figure(figure: Any, path: Path) -> Path:
+    """Write a figure so that it appears whole; the ending names the format.
+
+    Parameters
+    ----------
+    figure : Figure
+        A matplotlib figure.
+    path : Path
+        A .png, .pdf or .svg file.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+    from matplotlib import rc_context  # noqa: PLC0415
+
+    with rc_context(RC), atomic_write(path) as partial:
+        figure.savefig(partial)
+    return path
+
+
+def save_run_figures(
+    run: Run, scores: pl.DataFrame, confusion: pl.DataFrame, reliability: pl.DataFrame
+) -> list[Path]:
+    """Draw a run's figures into its folder.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    scores, confusion, reliability : DataFrame
+        The run's own rows.
+
+    Returns
+    -------
+    list of Path
+        `figures/accuracy.png`, `confusion.png`, `snr.png` and, where there is something to
+        draw, `reliability.png` and `training.png`.
+    """
+    figures = {}
+    figures["accuracy"], axes = new_figure()
+    plot_accuracy(axes[0, 0], scores)
+    names = [i for i in scores.filter(pl.col("n_rows") > 0)["interval"] if i != "all"]
+    figures["confusion"], axes = new_figure((2.4 * len(names), 2.7), columns=len(names))
+    for ax, name in zip(axes[0], names, strict=True):
+        plot_confusion(ax, confusion.filter(pl.col("interval") == name), f"S/N {name}")
+    figures["snr"], axes = new_figure()
+    plot_snr_histogram(axes[0, 0], run.predictions["snrr"].cast(pl.Float64).to_numpy())
+    if len(reliability):
+        figures["reliability"], axes = new_figure((3.8, 3.6))
+        plot_reliability(axes[0, 0], reliability)
+    if "epoch" in run.log.columns and any("loss" in name for name in run.log.columns):
+        figures["training"], axes = new_figure()
+        plot_training(axes[0, 0], run.log)
+    folder = run.folder / "figures"
+    return [save_figure(figure, folder / f"{name}.png") for name, figure in figures.items()]
+
+
+def _plot_paper(ax: Any, place: dict[str, int]) -> None:
+    shown = published_accuracy().filter(pl.col("interval").is_in(list(place)))
+    for model, rows in shown.group_by("model", maintain_order=True):
+        ax.plot(
+            [place[i] for i in rows["interval"]], rows["accuracy"], linestyle="none",
+            marker=PAPER_MARKERS[str(model[0])], markerfacecolor="none", markersize=8,
+            color="0.2", label=f"{model[0]}, paper (real data)",
+        )  # fmt: skip
