@@ -13,7 +13,28 @@ from numpy.typing import NDArray
 from drcnet.errors import FrameError
 from drcnet.instruments import InstrumentProfile
 
-__all__ = ["Frame", "FrameName"]
+__all__ = ["Frame", "FrameName", "night_of"]
+
+
+def night_of(lmjm: int) -> int:
+    """Give the local modified Julian day of a night, noon to noon, as LAMOST counts it.
+
+    Parameters
+    ----------
+    lmjm : int
+        Local modified Julian minute.
+
+    Returns
+    -------
+    int
+        LMJD: the day on which the night ends.
+
+    Examples
+    --------
+    >>> night_of(80441496)  # 2011-10-28 03:39 local time
+    55862
+    """
+    return math.floor(lmjm / 1440 + 0.5)
 
 
 @dataclass(frozen=True, order=True)
@@ -43,7 +64,7 @@ class FrameName:
     @property
     def lmjd(self) -> int:
         """Local modified Julian day of the night, noon to noon, as LAMOST counts it."""
-        return math.floor(self.lmjm / 1440 + 0.5)
+        return night_of(self.lmjm)
 
 
 @dataclass(frozen=True, eq=False)
