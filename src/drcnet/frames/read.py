@@ -20,7 +20,7 @@ from drcnet.frames.frame import Frame, FrameName
 from drcnet.frames.sanity import check_pixels, check_shape
 from drcnet.instruments import Amplifier, InstrumentProfile, recognise_name
 
-__all__ = ["check_header", "parse_name", "read_frame", "read_name", "subtract_level", "turn"]
+__all__ = ["check_header", "parse_name", "read_frame", "read_name", "turn"]
 
 _MJD_EPOCH = dt.datetime(1858, 11, 17)  # noqa: DTZ001 - local times carry no zone
 _CLIP = 5.0
@@ -207,26 +207,6 @@ def check_header(
     if kind is not None and kind != name.kind:
         wanted = f"the kind of the file's name ({name.kind}) in its header"
         raise FrameError(path, wanted, f"{key} = {header[key]!r}")
-
-
-def subtract_level(frame: Frame) -> NDArray[np.float32]:
-    """Subtract each amplifier's overscan level.
-
-    Parameters
-    ----------
-    frame : Frame
-        The frame.
-
-    Returns
-    -------
-    ndarray, shape (n_spatial, n_wave), float32
-        ADU above the overscan; a new array.
-    """
-    adu = frame.counts.astype(np.float32)
-    spans = frame.profile.turned_spans(frame.name.arm)
-    for level, (space, wave) in zip(frame.pedestal, spans, strict=True):
-        adu[space, wave] -= level[wave]
-    return adu
 
 
 def _kind(
