@@ -46,6 +46,8 @@ class SimulateSettings(_Frozen):
     library: tuple[Path, ...] = ()
     """Folders or tables of real spectra; needed when `source` is 'library'. '$NAME' stands for an
     environment variable, so that a file is the same on every machine."""
+    library_min_snr: float = Field(default=50.0, ge=0)
+    """Least S/N of a library's spectrum, where the library tells it (LAMOST's snrr)."""
     lines: Path | None = None
     """A fuller line list (CSV) for the built-in physics; none: the shipped table and its veil."""
     class_shares: dict[str, float] = {"F": 4500, "G": 6500, "K": 4680}
