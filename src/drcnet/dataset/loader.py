@@ -5,7 +5,6 @@ A set of the paper's size is 2 GB as stripes, so it lies in memory whole; nothin
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -17,12 +16,11 @@ from drcnet.dataset.store import Progress, Store
 from drcnet.errors import StoreError
 from drcnet.stripes.normalize import normalize
 
-__all__ = ["VIEWS", "Samples", "batch_rows", "epoch_order", "load_part", "read_split"]
+__all__ = ["VIEWS", "Samples", "batch_rows", "epoch_order", "load_part"]
 
 VIEWS = {"stripes": "stripes", "box": "box", "optimal": "optimal"}
 """View to the array of the store that shows it."""
 
-_SPLIT_COLUMNS = ("row", "star", "class", "snrr", "interval", "part")
 _CHUNK = 256  # rows normalised at once: bounds the memory, and the result does not depend on it
 
 
@@ -93,47 +91,6 @@ class Samples:
         return replace(self, x=self.x.to(device), label=self.label.to(device))
 
 
-def read_split(path: Path) -> pl.DataFrame:
-    """Read a split.
-
-    Parameters
-    ----------
-    path : Path
-        A `split.parquet`.
-
-    Returns
-    -------
-    DataFrame
-        Columns row, star, class, snrr, interval, part; sorted by row.
-
-    Raises
-    ------
-    StoreError
-        The file is absent or unreadable, a column is missing, a row stands there twice, or a
-        star stands in two parts.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise StoreError(path, "a split made by prepare", "no such file")
-    try:
-        split = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as err:
-        first_line = (str(err).splitlines() or ["an unreadable file"])[0]
-        raise StoreError(path, "a Parquet table", first_line) from err
-    missing = [name for name in _SPLIT_COLUMNS if name not in split.columns]
-    if missing:
-        raise StoreError(path, f"columns {', '.join(_SPLIT_COLUMNS)}", f"none of {missing}")
-    if split["row"].n_unique() != len(split):
-        raise StoreError(path, "each row once", "a row that stands there twice")
-    trained = split.filter(pl.col("part") == "train")["star"]
-    shared = split.filter(pl.col("part") != "train", pl.col("star").is_in(trained.implode()))
-    if len(shared):
-        raise StoreError(
-            path, "training stars in no other part", f"{shared['star'].n_unique()} that are"
-        )
-    return split.select(_SPLIT_COLUMNS).sort("row")
-
-
 def load_part(
     store: Store,
     split: pl.DataFrame,
@@ -150,8 +107,8 @@ def load_part(
     store : Store
         The store that the split is of.
     split : DataFrame
-        From `read_split`.
-    part : {'train', 'validation', 'test'}
+        From `drcnet.dataset.split.read_split`.
+    part : {'train', 'validation', 'test', 'unused'}
         Which rows.
     view : {'stripes', 'box', 'optimal'}
         Which array.
@@ -182,7 +139,8 @@ def load_part(
     label = np.array([number[name] for name in rows["class"]], dtype=np.int64)
     row = rows["row"].to_numpy().astype(np.int64)
     x = store.read(VIEWS[view], row, progress=progress).astype(np.float32, copy=False)
-    dark = ~np.isfinite(x).reshape(len(x), 2, -1).any(axis=2).all(axis=1)
+    lit: NDArray[np.bool_] = np.asarray(np.isfinite(x).reshape(len(x), 2, -1).any(axis=2))
+    dark = ~(lit[:, 0] & lit[:, 1])
     if dark.any():
         raise StoreError(
             where,
@@ -224,12 +182,16 @@ def batch_rows(order: Tensor, batch_size: int) -> Iterator[Tensor]:
     order : Tensor of int64, shape (n,)
         From `epoch_order`.
     batch_size : int
-        Stars a batch; the last batch holds what is left.
+        Stars a batch; the last batch holds what is left. A single star left over joins the batch
+        before, since batch normalisation cannot use one alone.
 
     Yields
     ------
-    Tensor of int64, shape (<= batch_size,)
+    Tensor of int64, shape (<= batch_size + 1,)
         Positions in `Samples`.
     """
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    starts = list(range(0, len(order), batch_size))
+    if batch_size > 1 and len(starts) > 1 and len(order) % batch_size == 1:
+        starts.pop()
+    for start, stop in zip(starts, [*starts[1:], len(order)], strict=True):
+        yield order[start:stop]

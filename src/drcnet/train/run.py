@@ -1,0 +1,269 @@
+"""From a work folder and a recipe to a run folder."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from drcnet.checkpoint import (
+    Card,
+    pick_device,
+    predict,
+    read_card,
+    save_classifier,
+    softmax,
+)
+from drcnet.config import TrainSettings, settings_toml
+from drcnet.dataset.loader import load_part
+from drcnet.dataset.store import Progress
+from drcnet.errors import TrainingError
+from drcnet.models import Fitted
+from drcnet.provenance import atomic_write, make_provenance
+from drcnet.train.loop import fit_network, write_log
+from drcnet.train.recipe import make_loss
+from drcnet.train.summary import TrainSummary, summarize
+from drcnet.train.task import Data, Outcome, Task, load_data, read_task
+
+__all__ = ["train"]
+
+_FILES = (
+    "settings.toml",
+    "state.pt",
+    "log.csv",
+    "weights.safetensors",
+    "predictions.parquet",
+    "metrics.ecsv",
+    "confusion.ecsv",
+    "card.json",
+)
+_FOLDERS = ("tensorboard", "figures")
+_CPU = torch.device("cpu")
+_ROWS = 4096  # rows of the test part in memory at once
+
+
+def train(
+    work: Path,
+    run: Path,
+    settings: TrainSettings,
+    *,
+    progress: Progress | None = None,
+    overwrite: bool = False,
+) -> TrainSummary:
+    """Train one model on the split of a work folder, and predict every star of it.
+
+    A run that was interrupted goes on after its last whole epoch and ends with the same bits (on
+    one CPU, with as many threads, and unless `max_seconds` is set). A finished run with the same
+    settings and inputs is returned as it is.
+
+    Parameters
+    ----------
+    work : Path
+        A work folder that `prepare` has finished.
+    run : Path
+        The run folder; made if absent.
+    settings : TrainSettings
+        Model and recipe.
+    progress : callable, optional
+        Called as progress(stage, done, total).
+    overwrite : bool, default False
+        Throw away what an earlier training left in `run`.
+
+    Returns
+    -------
+    TrainSummary
+        What came out; the files are those of docs/conventions.md.
+
+    Raises
+    ------
+    TrainingError
+        The split cannot be learnt from, an option is unknown, the loss is no number any more, or
+        `run` holds a training with other settings or inputs.
+    StoreError
+        Store or split cannot be read.
+    """
+    run = Path(run)
+    task = read_task(Path(work), settings)
+    if overwrite:
+        _clear(run)
+    origin = _origin(task)
+    card = _finished(run, origin)
+    if card is not None:
+        return summarize(run, card)
+    _claim(run, settings)
+    data = load_data(task, progress)
+    if task.entry.kind == "classical":
+        outcome = _fit_classical(task, data, run)
+    else:
+        outcome = fit_network(task, data, run, origin=origin, progress=progress)
+    if outcome.weights:
+        outcome.model.load_state_dict(outcome.weights)
+    if outcome.failure:
+        _rescue(task, data, outcome, run)
+    _write_predictions(task, data, outcome.model, run, progress)
+    card = save_classifier(run, outcome.weights, _card(task, data, outcome))
+    (run / "state.pt").unlink(missing_ok=True)
+    return summarize(run, card)
+
+
+def _origin(task: Task) -> dict[str, Any]:
+    """What two trainings must share to be one."""
+    return {"settings": settings_toml(task.settings), **task.inputs}
+
+
+def _clear(run: Path) -> None:
+    """Remove what a training writes, and nothing else."""
+    for name in _FILES:
+        (run / name).unlink(missing_ok=True)
+    for name in _FOLDERS:
+        shutil.rmtree(run / name, ignore_errors=True)
+
+
+def _finished(run: Path, origin: dict[str, Any]) -> Card | None:
+    """The card of a finished run of the same origin; none where training is still to do."""
+    path = run / "settings.toml"
+    if path.is_file() and path.read_text(encoding="utf-8") != origin["settings"]:
+        raise TrainingError(
+            run, "a run folder with these settings, or overwrite", "one with other settings"
+        )
+    if not (run / "card.json").is_file():
+        return None
+    card = read_card(run)
+    if card.provenance["inputs"] != {k: v for k, v in origin.items() if k != "settings"}:
+        raise TrainingError(
+            run, "a run on this store and split, or overwrite", "one on another store or split"
+        )
+    return None if card.stopped == "error" else card
+
+
+def _claim(run: Path, settings: TrainSettings) -> None:
+    with atomic_write(run / "settings.toml") as path:
+        path.write_text(settings_toml(settings), encoding="utf-8")
+
+
+def _rescue(task: Task, data: Data, outcome: Outcome, run: Path) -> NoReturn:
+    """Leave the best weights so far as a checkpoint that says how it ended, and raise."""
+    kept = "nothing was kept"
+    if outcome.weights:
+        save_classifier(run, outcome.weights, _card(task, data, outcome))
+        kept = f"the weights of epoch {outcome.best_epoch} are kept"
+    raise TrainingError(
+        run, "a finite loss (try a lower learning rate)", f"{outcome.failure}; {kept}"
+    )
+
+
+def _fit_classical(task: Task, data: Data, run: Path) -> Outcome:
+    """Fit a classical learner; its log has one row."""
+    t_start = time.perf_counter()
+    settings = task.settings
+    model = data.build(task)
+    if not isinstance(model, Fitted):
+        raise TypeError(f"{task.entry.name} is registered as classical, but is no Fitted")
+    try:
+        model.fit(
+            data.train.x.numpy(),
+            data.train.label.numpy(),
+            seed=settings.seed,
+            balanced=settings.class_weights == "inverse",
+        )
+    except ValueError as err:
+        raise TrainingError(task.entry.name, "stars that it can be fitted to", str(err)) from err
+    model.eval()
+    loss = make_loss(settings, None)
+    row = {"epoch": 1.0, "learning_rate": 0.0}
+    for part, samples in (("train", data.train), ("validation", data.validation)):
+        logits = predict(model, samples.x, torch.device("cpu"), how="none")
+        row[f"{part}_loss"] = float(loss(logits, samples.label))
+        row[f"{part}_accuracy"] = float((logits.argmax(1) == samples.label).double().mean())
+    row["seconds"] = round(time.perf_counter() - t_start, 3)
+    write_log(run, [row])
+    return Outcome(model, dict(model.state_dict()), [row], best_epoch=1, stopped="fitted")
+
+
+def _write_predictions(
+    task: Task, data: Data, model: nn.Module, run: Path, progress: Progress | None
+) -> None:
+    """Predict every star of the split, into `predictions.parquet`."""
+    device = pick_device(task.settings.device) if task.entry.kind == "torch" else _CPU
+    model = model.to(device).eval()
+    found = {
+        "train": [_probabilities(model, data.train.x, device, "none")],
+        "validation": [_probabilities(model, data.validation.x, device, "none")],
+        "test": [],
+    }
+    tested = task.split.filter(pl.col("part") == "test").sort("row")
+    for start in range(0, len(tested), _ROWS):
+        part = load_part(
+            task.store,
+            tested.slice(start, _ROWS),
+            "test",
+            view=task.view,
+            classes=task.classes,
+            progress=progress,
+        )
+        found["test"].append(_probabilities(model, part.x, device, task.settings.normalize))
+    tables = [_table(task, part, np.concatenate(p)) for part, p in found.items() if p]
+    table = pl.concat(tables).sort("row")
+    with atomic_write(run / "predictions.parquet") as path:
+        table.write_parquet(path, metadata={"drcnet": json.dumps(_provenance(task))})
+
+
+def _probabilities(
+    model: nn.Module, x: torch.Tensor, device: torch.device, how: str
+) -> NDArray[np.float64]:
+    return softmax(predict(model, x, device, how=how))
+
+
+def _table(task: Task, part: str, probability: NDArray[np.float64]) -> pl.DataFrame:
+    """Join one part's probabilities, which stand in the order of its rows."""
+    rows = task.split.filter(pl.col("part") == part).sort("row")
+    subclass = task.store.index.select(pl.col("row").cast(rows["row"].dtype), "subclass")
+    rows = rows.join(subclass, on="row", how="left", maintain_order="left")
+    predicted = np.array(task.classes)[probability.argmax(axis=1)]
+    return rows.select(
+        "row", "star", "class", "subclass", "snrr", "interval", "part"
+    ).with_columns(
+        pl.Series("predicted", predicted.tolist(), dtype=pl.String),
+        *(pl.Series(f"p_{name}", probability[:, k]) for k, name in enumerate(task.classes)),
+    )
+
+
+def _card(task: Task, data: Data, outcome: Outcome) -> Card:
+    kept = outcome.log[outcome.best_epoch - 1]
+    epochs, seconds = len(outcome.log), outcome.log[-1]["seconds"]
+    training = {
+        "stars": len(data.train),
+        "parameters": sum(value.numel() for value in outcome.model.parameters())
+        or sum(value.numel() for value in outcome.weights.values()),
+        "seconds": seconds,
+        "stars_per_second": round(epochs * len(data.train) / max(seconds, 1e-3), 1),
+        "validation_loss": kept["validation_loss"],
+        "validation_accuracy": kept["validation_accuracy"],
+    }
+    return Card(
+        model=task.entry.name,
+        options=data.options,
+        classes=task.classes,
+        view=task.view,
+        normalize=task.settings.normalize,
+        instrument=task.prepared["instrument"],
+        stripes=task.prepared["stripes"],
+        split=task.inputs["split"],
+        seed=task.settings.seed,
+        epochs=epochs,
+        best_epoch=outcome.best_epoch,
+        stopped=outcome.stopped,
+        training=training,
+        provenance=_provenance(task),
+    )
+
+
+def _provenance(task: Task) -> dict[str, Any]:
+    plain = task.settings.model_dump(mode="json")
+    return make_provenance(plain, inputs=task.inputs, seed=task.settings.seed)

@@ -1,0 +1,240 @@
+"""What is to be learnt: the stars of a split, the model and its options, all checked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from torch import nn
+
+from drcnet.config import TrainSettings
+from drcnet.dataset.loader import Samples, load_part
+from drcnet.dataset.split import read_split, split_digest
+from drcnet.dataset.store import Progress, Store, open_store
+from drcnet.errors import StoreError, TrainingError
+from drcnet.models import MODELS, ModelEntry, build_model
+from drcnet.provenance import digest
+from drcnet.train.recipe import shuffled_labels
+
+__all__ = ["Data", "Outcome", "Task", "load_data", "read_task"]
+
+_VIEWS_OF = {"stripes": ("stripes",), "box": ("box", "optimal")}
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A training, before any pixel is read.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        The recipe.
+    entry : ModelEntry
+        The model.
+    store : Store
+        Where the stars are.
+    split : DataFrame
+        Which star is in which part.
+    classes : tuple of str
+        In the order of the logits.
+    view : str
+        What the model sees.
+    prepared : dict
+        The `PrepareSettings` that made the store.
+    inputs : dict
+        Digests of split and store.
+    """
+
+    settings: TrainSettings
+    entry: ModelEntry
+    store: Store
+    split: pl.DataFrame
+    classes: tuple[str, ...]
+    view: str
+    prepared: dict[str, Any]
+    inputs: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """The stars to learn from, normalised, in memory.
+
+    Parameters
+    ----------
+    train, validation : Samples
+        The two parts.
+    options : dict
+        Every keyword argument of the model, the size of the input among them.
+    """
+
+    train: Samples
+    validation: Samples
+    options: dict[str, Any]
+
+    def build(self, task: Task) -> nn.Module:
+        """Build the model with the initial weights of the seed.
+
+        Parameters
+        ----------
+        task : Task
+            Gives model, classes and seed.
+
+        Returns
+        -------
+        torch.nn.Module
+            Untrained; laid out channels-last, the fastest on CPU and GPU.
+
+        Raises
+        ------
+        TrainingError
+            An option is unknown or out of range.
+        """
+        torch.manual_seed(task.settings.seed)
+        try:
+            model = build_model(task.entry.name, len(task.classes), **self.options)
+        except (TypeError, ValueError) as err:
+            where = f"options of {task.entry.name}"
+            raise TrainingError(where, "values that the model can have", str(err)) from err
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a training came to, by gradient or in one go.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model.
+    weights : dict
+        The state to keep; empty where not one epoch was good.
+    log : list of dict
+        One row an epoch.
+    best_epoch : int
+        Epoch of those weights.
+    stopped : str
+        Why it ended: 'epochs', 'patience', 'time', 'fitted' or 'error'.
+    failure : str
+        What went wrong; empty where nothing did.
+    """
+
+    model: nn.Module
+    weights: dict[str, torch.Tensor]
+    log: list[dict[str, float]]
+    best_epoch: int
+    stopped: str
+    failure: str = ""
+
+
+def read_task(work: Path, settings: TrainSettings) -> Task:
+    """Read split and index, and check that they can be learnt from.
+
+    Parameters
+    ----------
+    work : Path
+        A work folder that `prepare` has finished.
+    settings : TrainSettings
+        The recipe.
+
+    Returns
+    -------
+    Task
+        Checked.
+
+    Raises
+    ------
+    TrainingError
+        The model or an option is unknown, the view is not the model's, a class is missing from
+        the training part, or a part is empty.
+    StoreError
+        Store or split cannot be read.
+    """
+    entry = _entry(settings)
+    view = settings.view or entry.view
+    if view not in _VIEWS_OF[entry.view]:
+        raise TrainingError(
+            f"view of {entry.name}", f"one of {', '.join(_VIEWS_OF[entry.view])}", repr(view)
+        )
+    store = open_store(work)
+    split = read_split(Path(work) / "split.parquet")
+    prepared = _prepared(store)
+    classes = tuple(prepared["classes"])
+    _check_parts(Path(work) / "split.parquet", split, classes)
+    inputs = {"split": split_digest(split), "store": digest(store.provenance)}
+    return Task(settings, entry, store, split, classes, view, prepared, inputs)
+
+
+def load_data(task: Task, progress: Progress | None = None) -> Data:
+    """Read the training and validation stars, normalised.
+
+    Parameters
+    ----------
+    task : Task
+        From `read_task`.
+    progress : callable, optional
+        Called as progress(stage, done, total).
+
+    Returns
+    -------
+    Data
+        In memory; labels in random order where the settings ask for it.
+    """
+    settings = task.settings
+    train, validation = (
+        load_part(
+            task.store, task.split, part, view=task.view, classes=task.classes, progress=progress
+        ).normalized(settings.normalize)
+        for part in ("train", "validation")
+    )
+    if settings.shuffle_labels:
+        # validation too: no true label may choose the weights
+        train = Samples(
+            train.x, shuffled_labels(train.label, settings.seed), train.row, train.classes
+        )
+        validation = Samples(
+            validation.x,
+            shuffled_labels(validation.label, settings.seed + 1),
+            validation.row,
+            validation.classes,
+        )
+    size = {"n_wave": train.x.shape[-1]}
+    if train.x.ndim == 4:
+        size["n_spatial"] = train.x.shape[2]
+    known = task.entry.options
+    options = known | {k: v for k, v in size.items() if k in known} | settings.options
+    return Data(train, validation, options)
+
+
+def _prepared(store: Store) -> dict[str, Any]:
+    """The settings that made the store, which classifying must repeat."""
+    try:
+        prepared = store.provenance["settings"]["prepare"]
+        return {name: prepared[name] for name in ("classes", "instrument", "stripes")}
+    except (KeyError, TypeError) as err:
+        raise StoreError(
+            store.work / "provenance.json", "classes, instrument and stripes", f"no {err}"
+        ) from err
+
+
+def _entry(settings: TrainSettings) -> ModelEntry:
+    if settings.model not in MODELS:
+        raise TrainingError("model", f"one of {', '.join(MODELS)}", repr(settings.model))
+    entry = MODELS[settings.model]
+    unknown = sorted(set(settings.options) - set(entry.options))
+    if unknown:
+        raise TrainingError(
+            f"options of {entry.name}", f"among {', '.join(entry.options)}", ", ".join(unknown)
+        )
+    return entry
+
+
+def _check_parts(path: Path, split: pl.DataFrame, classes: tuple[str, ...]) -> None:
+    trained = split.filter(pl.col("part") == "train")
+    missing = [name for name in classes if name not in trained["class"]]
+    if missing:
+        raise TrainingError(
+            path, f"each of {', '.join(classes)} in the training part", f"no {', '.join(missing)}"
+        )
+    if split.filter(pl.col("part") == "validation").is_empty():
+        raise TrainingError(path, "stars in the validation part", "none")
