@@ -1,0 +1,279 @@
+"""A night of raw frames, its catalogue and its truth, from settings."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from drcnet.config import SimulateSettings, settings_toml
+from drcnet.errors import NightError
+from drcnet.instruments import InstrumentProfile, load_instrument
+from drcnet.provenance import atomic_write, digest, make_provenance
+from drcnet.simulate.catalog_out import Observation, catalog, fiber_truth, write_catalog
+from drcnet.simulate.exposure import FrameTask, frame_digest, frame_optics, write_frame
+from drcnet.simulate.observe import (
+    draw_positions,
+    exposure_fibers,
+    exposure_sky,
+    observe,
+    solar_like,
+)
+from drcnet.simulate.optics import Optics, Traces, make_optics
+from drcnet.simulate.plan import (
+    DEAD,
+    Exposure,
+    assign,
+    frame_file,
+    lmjd_of,
+    make_schedule,
+    pointings,
+)
+from drcnet.simulate.spectra import StarSet, load_stars
+
+__all__ = ["simulate", "true_traces"]
+
+Progress = Callable[[str, int, int], None]
+
+
+def simulate(
+    settings: SimulateSettings,
+    night: Path,
+    *,
+    progress: Progress | None = None,
+    overwrite: bool = False,
+    stars: StarSet | None = None,
+) -> Path:
+    """Write a night: raw frames, catalogue and truth.
+
+    The files follow from the settings alone; neither the number of workers nor an interruption
+    changes them. A frame that is there already, made with the same settings, is kept.
+
+    Parameters
+    ----------
+    settings : SimulateSettings
+        What to simulate.
+    night : Path
+        The folder to fill; its layout is in docs/conventions.md.
+    progress : callable, optional
+        Called with a stage, how much of it is done, and its total.
+    overwrite : bool
+        Replace a night of other settings.
+    stars : StarSet, optional
+        Stars to use in place of those of the settings' source.
+
+    Returns
+    -------
+    Path
+        `night`.
+
+    Raises
+    ------
+    NightError
+        The folder holds a night of other settings, and `overwrite` is off.
+    ConfigError
+        The settings cannot be met.
+    """
+    night = Path(night)
+    report = progress or (lambda _stage, _done, _total: None)
+    profile = load_instrument(settings.instrument)
+    wanted = settings.stars or pointings(settings, profile)
+    report("stars", 0, wanted)
+    if stars is None:
+        stars = load_stars(settings, wanted)
+    report("stars", len(stars.table), len(stars.table))
+    plan = _make_plan(settings, profile, stars)
+    _claim(night, plan, overwrite=overwrite)
+    _run(list(_tasks(plan, night / "raw")), settings.workers, report)
+    _write_tables(plan, night)
+    return night
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """All decisions of the night, before any pixel."""
+
+    settings: SimulateSettings
+    profile: InstrumentProfile
+    stars: StarSet
+    positions: pl.DataFrame
+    calibrations: list[Exposure]
+    observations: list[Observation]
+    digest: str
+
+
+def _make_plan(settings: SimulateSettings, profile: InstrumentProfile, stars: StarSet) -> _Plan:
+    calibrations, plates = make_schedule(settings)
+    positions = draw_positions(settings, len(stars.table))
+    assignments = assign(settings, profile, stars)
+    observations = [
+        observe(settings, profile, stars, positions, (plate, spid, assignments[plate.index, spid]))
+        for plate in plates
+        for spid in settings.spectrographs
+    ]
+    asked = settings.model_dump(mode="json", exclude={"workers", "library", "lines"})
+    content = hashlib.sha256(stars.flux.tobytes()).hexdigest()
+    name = digest([asked, profile.model_dump(mode="json"), content])
+    return _Plan(settings, profile, stars, positions, calibrations, observations, name)
+
+
+def _tasks(plan: _Plan, folder: Path) -> Iterator[FrameTask]:
+    """Every frame of the night, calibrations first."""
+    settings, profile = plan.settings, plan.profile
+    solar = solar_like(plan.stars)
+
+    def task(
+        exposure: Exposure, spid: int, arm: str, dead: tuple[int, ...], **light: Any
+    ) -> FrameTask:
+        path = folder / frame_file(exposure, spid, arm, profile, settings.file_format)
+        return FrameTask(
+            path, exposure, spid, arm, settings, profile, plan.digest, dead=dead, **light
+        )
+
+    dead = {
+        o.spid: tuple(np.flatnonzero(o.assignment.star == DEAD).tolist())
+        for o in plan.observations
+    }
+    for exposure in plan.calibrations:
+        for spid in settings.spectrographs:
+            for arm in profile.arms:
+                yield task(exposure, spid, arm, dead[spid])
+    for seen in plan.observations:
+        for exposure in seen.plate.exposures:
+            fibers = exposure_fibers(seen, exposure, plan.positions, settings, profile)
+            sky = exposure_sky(seen.plate, exposure, settings)
+            for arm in profile.arms:
+                yield task(
+                    exposure, seen.spid, arm, dead[seen.spid], fibers=fibers, sky=sky, solar=solar
+                )
+
+
+def _claim(night: Path, plan: _Plan, *, overwrite: bool) -> None:
+    """Make sure that the folder may be filled; clear another night's files if so asked."""
+    raw = night / "raw"
+    mine = {task.path.name for task in _tasks(plan, raw)}
+    there = sorted(raw.glob("*")) if raw.is_dir() else []
+    others = [p for p in there if p.name not in mine or frame_digest(p) != plan.digest]
+    if others and not overwrite:
+        raise NightError(
+            night,
+            "an empty folder, or a night of the same settings (or overwrite)",
+            f"{len(others)} other files, such as {others[0].name}",
+        )
+    for path in others:
+        path.unlink()
+    with atomic_write(night / "truth" / "settings.toml") as path:
+        path.write_text(settings_toml(plan.settings), encoding="utf-8")
+
+
+def _run(tasks: list[FrameTask], workers: int | None, report: Progress) -> None:
+    """Write the frames that are not there yet, in one process or several."""
+    missing = [task for task in tasks if frame_digest(task.path) != task.digest]
+    done = len(tasks) - len(missing)
+    report("frames", done, len(tasks))
+    count = min(workers or os.cpu_count() or 1, len(missing))
+    if count <= 1:
+        for task in missing:
+            write_frame(task)
+            done += 1
+            report("frames", done, len(tasks))
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, mp_context=context) as pool:
+        futures = [pool.submit(write_frame, task) for task in missing]
+        try:
+            for future in as_completed(futures):
+                future.result()
+                done += 1
+                report("frames", done, len(tasks))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _write_tables(plan: _Plan, night: Path) -> None:
+    """Write catalogue, truth and provenance; the last file says that the night is whole."""
+    settings = plan.settings
+    stars = pl.concat([plan.stars.table, plan.positions], how="horizontal")
+    fibers = fiber_truth(plan.observations, plan.stars, plan.positions)
+    lmjm = plan.observations[0].plate.exposures[0].lmjm
+    table = catalog(fibers, stars, obsdate=settings.date, lmjd=lmjd_of(lmjm), seed=settings.seed)
+    write_catalog(table, night)
+    truth = night / "truth"
+    for name, frame in (("stars", stars), ("fibers", fibers)):
+        with atomic_write(truth / f"{name}.parquet") as path:
+            frame.write_parquet(path)
+    with atomic_write(truth / "traces.npz") as path, path.open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **_geometry(plan))
+    origin = make_provenance(
+        settings.model_dump(mode="json"), inputs={"night": plan.digest}, seed=settings.seed
+    )
+    with atomic_write(truth / "provenance.json") as path:
+        path.write_text(json.dumps(origin, indent=1, sort_keys=True), encoding="utf-8")
+
+
+def _geometry(plan: _Plan) -> dict[str, NDArray[np.float64]]:
+    """Polynomials of every CCD, and the flexure of every frame: (lmjm, across, along)."""
+    settings, profile = plan.settings, plan.profile
+    arrays = {"n_wave": np.array(profile.n_wave)}
+    exposures = [e for e in plan.calibrations if e.kind != "bias"]
+    seen = {e for o in plan.observations for e in o.plate.exposures}
+    exposures += sorted(seen, key=lambda e: e.run)
+    for spid in settings.spectrographs:
+        for arm in profile.arms:
+            ccd = f"{spid:02d}-{arm}"
+            optics = make_optics(profile, arm, settings, spid)
+            for name in ("centers", "fwhm", "wavelength"):
+                arrays[f"{ccd}-{name}"] = getattr(optics, name)
+            shifts = [frame_optics(settings, profile, spid, arm, e).shift for e in exposures]
+            arrays[f"{ccd}-shifts"] = np.array(
+                [(e.lmjm, *shift) for e, shift in zip(exposures, shifts, strict=True)]
+            )
+    return arrays
+
+
+def true_traces(night: Path, spid: int, arm: str, lmjm: int) -> Traces:
+    """Read the true geometry of one simulated frame.
+
+    Parameters
+    ----------
+    night : Path
+        A simulated night.
+    spid : int
+        Spectrograph.
+    arm : str
+        'blue' or 'red'.
+    lmjm : int
+        Local modified Julian minute of the frame.
+
+    Returns
+    -------
+    Traces
+        Centres, spatial widths and vacuum wavelengths, each of shape (n_fiber, n_wave).
+
+    Raises
+    ------
+    NightError
+        The night has no truth for such a frame.
+    """
+    path = Path(night) / "truth" / "traces.npz"
+    ccd = f"{spid:02d}-{arm}"
+    try:
+        with np.load(path) as arrays:
+            parts = [arrays[f"{ccd}-{name}"] for name in ("centers", "fwhm", "wavelength")]
+            shifts = arrays[f"{ccd}-shifts"]
+            n_wave = int(arrays["n_wave"])
+    except (OSError, KeyError, ValueError) as err:
+        raise NightError(path, f"the true traces of CCD {ccd}", str(err)) from err
+    row = shifts[shifts[:, 0] == lmjm]
+    if len(row) == 0:
+        raise NightError(path, f"a frame of LMJM {lmjm}", f"those of {shifts[:, 0].astype(int)}")
+    return Optics(parts[0], parts[1], parts[2], n_wave).flexed(*row[0, 1:]).traces()
