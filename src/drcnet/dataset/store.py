@@ -4,7 +4,6 @@ Writers of different exposures never touch the same file, so many processes can 
 Only whole shards are read: single rows at random cost about as much as their whole exposure.
 """
 
-import errno
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from drcnet.config import PrepareSettings
+from drcnet.dataset.writing import cannot_write
 from drcnet.errors import StoreError
 from drcnet.instruments import InstrumentProfile
-from drcnet.provenance import atomic_write
+from drcnet.provenance import atomic_folder, atomic_write
 
 __all__ = [
     "ARMS",
@@ -31,6 +31,7 @@ __all__ = [
     "create_store",
     "open_arrays",
     "open_store",
+    "read_provenance",
     "shard_path",
     "write_exposure",
     "write_provenance",
@@ -172,26 +173,31 @@ def create_store(
         "exposures": list(exposures),
     }
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        root = zarr.open_group(
-            work / "dataset.zarr", mode="w", zarr_format=3, attributes=attributes
-        )
-        for arm in ARMS:
-            for name, (kind, dtype) in ARRAYS.items():
-                one_row = kind == "stripe"
-                block = (n_fiber, *tail[kind])
-                root.create_array(
-                    f"{arm}/{name}",
-                    shape=(len(exposures) * n_fiber, *tail[kind]),
-                    dtype=dtype,
-                    chunks=(1, *tail[kind]) if one_row else block,
-                    shards=block if one_row else None,
-                    compressors=_compressor(dtype),
-                    fill_value=1 if dtype == "uint8" else np.nan,  # mask: bad
-                )
         write_provenance(work, provenance)
+        with atomic_folder(work / "dataset.zarr") as folder:
+            root = zarr.open_group(folder, mode="w", zarr_format=3, attributes=attributes)
+            _lay_out(root, len(exposures), n_fiber, tail)
     except OSError as err:
-        raise _cannot_write(work, err) from err
+        raise cannot_write(work, err) from err
+
+
+def _lay_out(
+    root: zarr.Group, n_exposure: int, n_fiber: int, tail: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Declare the arrays; nothing is written for rows that do not exist yet."""
+    for arm in ARMS:
+        for name, (kind, dtype) in ARRAYS.items():
+            one_row = kind == "stripe"
+            block = (n_fiber, *tail[kind])
+            root.create_array(
+                f"{arm}/{name}",
+                shape=(n_exposure * n_fiber, *tail[kind]),
+                dtype=dtype,
+                chunks=(1, *tail[kind]) if one_row else block,
+                shards=block if one_row else None,
+                compressors=_compressor(dtype),
+                fill_value=1 if dtype == "uint8" else np.nan,  # mask: bad
+            )
 
 
 def write_exposure(work: Path, number: int, arm: str, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -229,7 +235,7 @@ def write_exposure(work: Path, number: int, arm: str, arrays: Mapping[str, NDArr
         try:
             target[number * n_fiber : (number + 1) * n_fiber] = values.astype(target.dtype)
         except OSError as err:
-            raise _cannot_write(work, err) from err
+            raise cannot_write(work, err) from err
 
 
 def write_provenance(work: Path, provenance: Mapping[str, Any]) -> None:
@@ -245,6 +251,31 @@ def write_provenance(work: Path, provenance: Mapping[str, Any]) -> None:
     with atomic_write(work / "provenance.json") as path:
         text = json.dumps(provenance, indent=2, sort_keys=True, default=str)
         path.write_text(text + "\n", encoding="utf-8")
+
+
+def read_provenance(work: Path) -> dict[str, Any]:
+    """Read `provenance.json`.
+
+    Parameters
+    ----------
+    work : Path
+        The work folder.
+
+    Returns
+    -------
+    dict
+        What `write_provenance` wrote.
+
+    Raises
+    ------
+    StoreError
+        It cannot be read.
+    """
+    path = Path(work) / "provenance.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as err:
+        raise StoreError(path, "what made the store, as JSON", str(err)) from err
 
 
 def open_store(work: Path) -> Store:
@@ -272,16 +303,15 @@ def open_store(work: Path) -> Store:
         raise StoreError(path, "a finished store", "no index; run prepare again to finish it")
     try:
         index = pl.read_parquet(path)
-        provenance = json.loads((work / "provenance.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, pl.exceptions.PolarsError) as err:
-        raise StoreError(work, "a readable index and provenance", str(err)) from err
+    except (OSError, pl.exceptions.PolarsError) as err:
+        raise StoreError(path, "a readable index", str(err)) from err
     exposures = tuple(group.attrs["exposures"])
     n_fiber = int(group.attrs["n_fiber"])
     if len(index) != len(exposures) * n_fiber:
         raise StoreError(
             path, f"{len(exposures)} exposures of {n_fiber} rows", f"{len(index)} rows"
         )
-    return Store(work, index, provenance, exposures, n_fiber)
+    return Store(work, index, read_provenance(work), exposures, n_fiber)
 
 
 def open_arrays(work: Path, mode: Any = "r") -> Any:
@@ -361,11 +391,3 @@ def _pick(work: Path, array: Any, rows: NDArray[np.int64]) -> NDArray[Any]:
 def _known(work: Path, name: str) -> None:
     if name not in ARRAYS:
         raise StoreError(work, f"one of the arrays {list(ARRAYS)}", repr(name))
-
-
-def _cannot_write(work: Path, err: OSError) -> StoreError:
-    if err.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreError(
-            work, "room on the disk", "a full disk; free some and run the same command again"
-        )
-    return StoreError(work, "a folder that can be written", err.strerror or str(err))

@@ -1,0 +1,88 @@
+"""Writing into a work folder: one writer at a time, one clear error where it cannot be."""
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from drcnet.errors import StoreError
+
+__all__ = ["cannot_write", "locked"]
+
+
+def cannot_write(where: Path, err: OSError) -> StoreError:
+    """Turn a failed write into one clear error.
+
+    Parameters
+    ----------
+    where : Path
+        What was written.
+    err : OSError
+        What the system said.
+
+    Returns
+    -------
+    StoreError
+        To be raised from `err`; nothing half-written counts as finished.
+    """
+    if err.errno in (errno.ENOSPC, errno.EDQUOT):
+        came = "a full disk; free some and run the same command again"
+        return StoreError(where, "room on the disk", came)
+    return StoreError(where, "a place that can be written", err.strerror or str(err))
+
+
+@contextlib.contextmanager
+def locked(work: Path) -> Iterator[None]:
+    """Hold a work folder for this process.
+
+    The system drops the lock of a process that dies, so a lock file left behind by a kill is
+    seen to be stale: it holds a number but nobody holds it.
+
+    Parameters
+    ----------
+    work : Path
+        The folder; made if absent.
+
+    Yields
+    ------
+    None
+        While the folder is held.
+
+    Raises
+    ------
+    StoreError
+        Another process is writing there.
+    """
+    path = work / ".lock"
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a+")
+    except OSError as err:
+        raise cannot_write(path, err) from err
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            stream.seek(0)
+            holder = stream.read().strip() or "another process"
+            came = f"one that {holder} is writing; wait for it, or stop it"
+            raise StoreError(work, "a work folder that nobody else writes", came) from err
+        if not _still_there(path, stream.fileno()):
+            raise StoreError(work, "a work folder that nobody else writes", "one just released")
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {os.uname().nodename}")
+        stream.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _still_there(path: Path, descriptor: int) -> bool:
+    """False where the file was unlinked by its last holder between opening and locking it."""
+    try:
+        return path.stat().st_ino == os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False
