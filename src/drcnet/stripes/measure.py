@@ -8,10 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drcnet.config import StripeSettings
+from drcnet.errors import FrameError
 from drcnet.frames.frame import Frame
 from drcnet.stripes.calibration import ArmCalibration
+from drcnet.stripes.cut import COSMIC, OFF_CHIP, Windows, frame_pixels, make_windows
+from drcnet.stripes.extract import (
+    Extracted,
+    extract_stripes,
+    make_rules,
+    make_shapes,
+    separate_neighbors,
+)
+from drcnet.stripes.flags import FiberFlag
+from drcnet.stripes.sky import Sky, choose_sky_fibers, measure_sky
+from drcnet.stripes.trace import shift_traces
 
 __all__ = ["ArmStripes", "measure_arm"]
+
+_COPIED = ("stripes", "mask", "box", "box_ivar", "optimal", "optimal_ivar")
+_COSMIC_SHARE = 0.02
+_NO_SIGNAL = 0.5  # median S/N a pixel below which there is no significant light above the sky
+_WING_SHARE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +48,8 @@ class ArmStripes:
     sky : ndarray, shape (n, rows), float32
         The frame's sky at this fibre, in the units of `optimal`; NaN without sky fibres.
     wavelength : ndarray, shape (n, 5), float64
-        Chebyshev coefficients of vacuum wavelength over the stripe's row domain [0, rows - 1].
+        Chebyshev coefficients of vacuum wavelength over the frame's rows [0, n_wave - 1]; the
+        stripe's row r is the frame's row `row_start` + r.
     offset : ndarray, shape (n, rows), float32
         True trace centre minus the stripe's middle pixel.
     snr : ndarray, shape (n,), float32
@@ -95,6 +113,127 @@ def measure_arm(
     Raises
     ------
     FrameError
-        The frame is of another spectrograph or arm, or shows no light where the fibres are.
+        The frame is of another spectrograph or arm, or too short for the rows wanted.
     """
-    raise NotImplementedError
+    _check(frame, calibration, settings, sky_fibers)
+    traces, shift = shift_traces(calibration.traces, frame, settings)
+    windows = make_windows(traces, settings)
+    shapes = make_shapes(calibration.profile, traces, windows)
+    raw = extract_stripes(frame_pixels(frame), windows, shapes, make_rules(settings))
+    if settings.separate_neighbors:
+        raw = raw._replace(optimal=separate_neighbors(raw, traces.alive))
+    rows = np.arange(settings.row_start, settings.row_stop)
+    throughput = calibration.throughput[:, settings.row_start : settings.row_stop]
+    used, how = _sky_fibers(raw, throughput, traces.alive, sky_fibers)
+    wavelength = calibration.wavelengths.wavelengths(rows)
+    sky = measure_sky(raw.optimal, raw.optimal_ivar, wavelength, throughput, used)
+    snr = _snr(raw, sky)
+    middle = np.array([(settings.row_start + settings.row_stop) / 2.0])
+    gain, noise = _amplifier_of(frame, windows)
+    notes = {
+        **shift,
+        "sky_fibers": how,
+        "sky_count": int(sky.used.sum()),
+        "sky_scatter": sky.scatter,
+    }
+    return ArmStripes(
+        **{name: getattr(raw, name) for name in _COPIED},
+        sky=sky.light,
+        wavelength=calibration.wavelengths.coef,
+        offset=windows.offset,
+        snr=snr,
+        fwhm=traces.widths(middle)[:, 0].astype(np.float32),
+        gain=gain,
+        read_noise=noise,
+        flags=_flags(calibration, raw, sky, snr),
+        sky_fibers=sky.used,
+        notes=notes,
+    )
+
+
+def _check(
+    frame: Frame,
+    calibration: ArmCalibration,
+    settings: StripeSettings,
+    sky_fibers: NDArray[np.bool_] | None,
+) -> None:
+    flat, name = calibration.flat, frame.name
+    if (flat.spid, flat.arm) != (name.spid, name.arm):
+        raise FrameError(
+            frame.path,
+            f"spectrograph {flat.spid}, arm {flat.arm}, as its flat",
+            f"spectrograph {name.spid}, arm {name.arm}",
+        )
+    if (
+        frame.counts.shape[1] != calibration.traces.n_wave
+        or settings.row_stop > frame.counts.shape[1]
+    ):
+        raise FrameError(
+            frame.path,
+            f"{calibration.traces.n_wave} rows, at least {settings.row_stop}",
+            f"{frame.counts.shape[1]} rows",
+        )
+    count = len(calibration.traces)
+    if sky_fibers is not None and sky_fibers.shape != (count,):
+        raise FrameError(frame.path, f"sky_fibers of shape ({count},)", str(sky_fibers.shape))
+
+
+def _sky_fibers(
+    raw: Extracted,
+    throughput: NDArray[np.float32],
+    alive: NDArray[np.bool_],
+    given: NDArray[np.bool_] | None,
+) -> tuple[NDArray[np.bool_], str]:
+    if given is not None:
+        return given & alive, "given" if (given & alive).sum() > 1 else "none"
+    usable = alive & ((raw.optimal_ivar > 0).mean(axis=1) > 0.5)
+    found = choose_sky_fibers(raw.optimal, throughput, usable)
+    return found, "the faintest fibres that agree" if found.any() else "none"
+
+
+def _snr(raw: Extracted, sky: Sky) -> NDArray[np.float32]:
+    """Median sky-subtracted S/N; without a sky, that of all light."""
+    light = raw.optimal - np.where(np.isfinite(sky.light), sky.light, 0.0)
+    ratio = np.where(raw.optimal_ivar > 0, light * np.sqrt(raw.optimal_ivar), np.nan)
+    seen = np.isfinite(ratio).any(axis=1)
+    snr = np.zeros(len(ratio), dtype=np.float32)
+    snr[seen] = np.nanmedian(ratio[seen], axis=1)
+    return snr
+
+
+def _amplifier_of(
+    frame: Frame, windows: Windows
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    middle = windows.first.shape[1] // 2
+    x = windows.first[:, middle] + windows.width // 2
+    x = np.clip(x, 0, frame.counts.shape[0] - 1)
+    amplifier = frame.amplifier[x, windows.row_start + middle]
+    return frame.gain[amplifier].astype(np.float32), frame.read_noise[amplifier].astype(np.float32)
+
+
+def _flags(
+    calibration: ArmCalibration, raw: Extracted, sky: Sky, snr: NDArray[np.float32]
+) -> NDArray[np.uint32]:
+    """`FiberFlag` bits of every fibre."""
+    flags = calibration.flags.copy()
+    size = raw.mask[0].size
+    bits = {
+        FiberFlag.COSMIC_RICH: (raw.mask & COSMIC > 0).sum(axis=(1, 2)) > _COSMIC_SHARE * size,
+        FiberFlag.OFF_CHIP: (raw.mask & OFF_CHIP > 0).any(axis=(1, 2)),
+        FiberFlag.SKY_FIBER: sky.used,
+        FiberFlag.NO_SIGNAL: snr < _NO_SIGNAL,
+        FiberFlag.BRIGHT_NEIGHBOR: _bright_neighbor(raw),
+    }
+    for flag, where in bits.items():
+        flags[where] |= np.uint32(flag)
+    return flags
+
+
+def _bright_neighbor(raw: Extracted) -> NDArray[np.bool_]:
+    """Where the neighbours' wings bring more than a tenth of the fibre's own light."""
+    light = np.maximum(np.median(raw.optimal, axis=1), 0.0)
+    left, right = np.median(raw.left, axis=1), np.median(raw.right, axis=1)
+    inflow = np.zeros(len(light))
+    inflow[1:] += left[1:] * light[:-1]
+    inflow[:-1] += right[:-1] * light[1:]
+    return inflow > _WING_SHARE * light

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drcnet.errors import FrameError
+from drcnet.instruments import InstrumentProfile
 from drcnet.stripes.trace import chebyshev_basis
 
-__all__ = ["WavelengthSet"]
+__all__ = ["WavelengthSet", "nominal_wavelengths"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,3 +58,31 @@ class WavelengthSet:
             Vacuum angstrom.
         """
         return self.coef @ chebyshev_basis(rows, self.n_wave, self.coef.shape[1] - 1)
+
+
+def nominal_wavelengths(
+    profile: InstrumentProfile, arm: str, count: int, degree: int
+) -> WavelengthSet:
+    """Wavelengths as the instrument's profile has them: a straight line.
+
+    Parameters
+    ----------
+    profile : InstrumentProfile
+        The instrument.
+    arm : str
+        Name of the arm.
+    count : int
+        Number of fibres.
+    degree : int
+        Highest degree of the polynomial.
+
+    Returns
+    -------
+    WavelengthSet
+        The same solution for every fibre, of source 'nominal'.
+    """
+    start, stop = profile.arms[arm].wavelength_start, profile.arms[arm].wavelength_stop
+    coef = np.zeros((count, degree + 1))
+    coef[:, 0] = 0.5 * (start + stop)
+    coef[:, 1] = 0.5 * (stop - start)
+    return WavelengthSet(coef, np.full(count, np.nan), "nominal", 0, profile.n_wave)

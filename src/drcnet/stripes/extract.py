@@ -1,0 +1,406 @@
+"""Aperture and optimal extraction with a cosmic-ray mask and model variance, in one pass."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from drcnet.config import StripeSettings
+from drcnet.stripes.cut import BAD, COSMIC, OFF_CHIP, Pixels, Windows, _electrons, _is_bad
+from drcnet.stripes.spatial import STEP, SpatialProfile, table_grid
+from drcnet.stripes.trace import TraceSet
+
+__all__ = [
+    "Extracted",
+    "Rules",
+    "Shapes",
+    "extract_stripes",
+    "make_rules",
+    "make_shapes",
+    "separate_neighbors",
+]
+
+_TILE = 64  # rows treated at a time, over which FWHM and profile are held
+_CORE_SHARE = 0.3  # of the profile's peak: pixels that a first, robust estimate uses
+_MIN_SHARE = 0.3  # of a fibre's light that must fall on good pixels for an estimate
+
+
+class Shapes(NamedTuple):
+    """Spatial profiles as the kernels take them.
+
+    Parameters
+    ----------
+    table : ndarray, shape (n, n_band, n_u), float32
+        Light a unit of distance / FWHM.
+    place : ndarray, shape (n_tile,), float64
+        Place of each tile of rows between the bands, 0 to n_band - 1.
+    inverse : ndarray, shape (n, n_tile), float64
+        1 / FWHM, pixels.
+    norm : ndarray, shape (n, n_tile), float64
+        Profile a pixel over table value: 1 / FWHM / share of the light inside the window, so
+        that the profile's sum over the exact window is 1.
+    """
+
+    table: NDArray[np.float32]
+    place: NDArray[np.float64]
+    inverse: NDArray[np.float64]
+    norm: NDArray[np.float64]
+
+
+class Rules(NamedTuple):
+    """Thresholds of the extraction.
+
+    Parameters
+    ----------
+    sigma : float
+        Cosmic rays stand out by so many standard deviations.
+    error : float
+        Relative error allowed to the profile when looking for them.
+    """
+
+    sigma: float
+    error: float
+
+
+class Extracted(NamedTuple):
+    """What `extract_stripes` measures; all (n, rows) unless said otherwise.
+
+    Parameters
+    ----------
+    stripes : ndarray, shape (n, width, rows), float32
+        Electrons, rounded to 0.25.
+    mask : ndarray, shape (n, width, rows), uint8
+        `BAD`, `COSMIC` and `OFF_CHIP` bits.
+    box, box_ivar, optimal, optimal_ivar : ndarray, float32
+        The two extractions and their inverse variances.
+    left, right : ndarray, float32
+        Share of the light of the fibre below and above that falls into `optimal`.
+    """
+
+    stripes: NDArray[np.float32]
+    mask: NDArray[np.uint8]
+    box: NDArray[np.float32]
+    box_ivar: NDArray[np.float32]
+    optimal: NDArray[np.float32]
+    optimal_ivar: NDArray[np.float32]
+    left: NDArray[np.float32]
+    right: NDArray[np.float32]
+
+
+def make_rules(settings: StripeSettings) -> Rules:
+    """Take the thresholds out of the settings.
+
+    Parameters
+    ----------
+    settings : StripeSettings
+        `cosmic_sigma`, `profile_error`.
+
+    Returns
+    -------
+    Rules
+        For the kernels.
+    """
+    return Rules(settings.cosmic_sigma, settings.profile_error)
+
+
+def make_shapes(profile: SpatialProfile, traces: TraceSet, windows: Windows) -> Shapes:
+    """Lay the profile out along the windows.
+
+    Parameters
+    ----------
+    profile : SpatialProfile
+        Measured on the flat.
+    traces : TraceSet
+        All fibres; only their widths are used.
+    windows : Windows
+        Where the stripes lie.
+
+    Returns
+    -------
+    Shapes
+        For the kernels.
+    """
+    rows = windows.first.shape[1]
+    start = windows.row_start + np.arange(0, rows, _TILE)
+    middle = np.minimum(start + _TILE / 2.0, windows.row_start + rows)
+    fwhm = np.maximum(traces.widths(middle), 0.5)
+    table = profile.fiber_tables(len(traces))
+    place = np.interp(middle, profile.rows, np.arange(len(profile.rows)))
+    share = _window_share(table, place, 0.5 * windows.width / fwhm)
+    return Shapes(table, place, 1.0 / fwhm, 1.0 / (fwhm * share))
+
+
+def _window_share(
+    table: NDArray[np.float32], place: NDArray[np.float64], half: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Share of a fibre's light inside +-half (in FWHM), by fibre and tile."""
+    grid = table_grid()
+    total = np.cumsum(0.5 * (table[..., 1:] + table[..., :-1]), axis=2, dtype=np.float64) * STEP
+    total = np.concatenate([np.zeros_like(total[..., :1]), total], axis=2)  # (n, n_band, n_u)
+    low = np.minimum(place.astype(np.int64), max(table.shape[1] - 2, 0))
+    high = np.minimum(low + 1, table.shape[1] - 1)
+    part = place - low
+    share = np.empty(half.shape)
+    for fiber in range(len(table)):
+        for tile in range(len(place)):
+            line = (1 - part[tile]) * total[fiber, low[tile]] + part[tile] * total[
+                fiber, high[tile]
+            ]
+            ends = np.interp([-half[fiber, tile], half[fiber, tile]], grid, line)
+            share[fiber, tile] = ends[1] - ends[0]
+    return share
+
+
+@njit(cache=True, nogil=True)
+def _solve_row(  # noqa: C901 (one row's whole algorithm, kept flat for the compiler)
+    data: NDArray[np.float64],
+    shape: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    state: NDArray[np.uint8],
+    sigma: float,
+    error: float,
+) -> tuple[float, float]:  # pragma: no cover (compiled)
+    """Light of one row and its inverse variance; marks cosmic rays in `state`."""
+    width = len(data)
+    top, bottom, peak = 0.0, 0.0, 0.0
+    for k in range(width):
+        peak = max(peak, shape[k])
+        if state[k] == 0:
+            top += shape[k] * data[k]
+            bottom += shape[k] * shape[k]
+    if bottom <= 0.0:
+        return 0.0, 0.0
+    light = top / bottom
+    limit = sigma * sigma
+    clean = True
+    for k in range(width):
+        if state[k] == 0:
+            model = light * shape[k]
+            away = data[k] - model
+            spread = noise[k] + max(model, 0.0) + (error * model) ** 2
+            if away * away > limit * spread:
+                clean = False
+    if not clean:
+        light = _reject(data, shape, noise, state, sigma, error, peak)
+    share = 0.0
+    for _ in range(2):
+        top, bottom, share = 0.0, 0.0, 0.0
+        for k in range(width):
+            if state[k] == 0:
+                weight = shape[k] / (noise[k] + max(light, 0.0) * shape[k])
+                top += weight * data[k]
+                bottom += weight * shape[k]
+                share += shape[k]
+        if bottom <= 0.0:
+            return light, 0.0
+        light = top / bottom
+    if share < _MIN_SHARE:
+        return light, 0.0
+    return light, bottom
+
+
+@njit(cache=True, nogil=True)
+def _reject(
+    data: NDArray[np.float64],
+    shape: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    state: NDArray[np.uint8],
+    sigma: float,
+    error: float,
+    peak: float,
+) -> float:  # pragma: no cover (compiled)
+    """Mark pixels that stand out of the profile; the light of those that remain."""
+    width = len(data)
+    ratio = np.empty(width)
+    count = 0
+    for k in range(width):
+        if state[k] == 0 and shape[k] > _CORE_SHARE * peak:
+            ratio[count] = data[k] / shape[k]
+            count += 1
+    light = 0.0
+    if count > 0:
+        light = np.sort(ratio[:count])[(count - 1) // 2]
+    away = np.empty(width)
+    hit = np.zeros(width, dtype=np.uint8)
+    for _ in range(3):
+        for k in range(width):
+            model = light * shape[k]
+            spread = noise[k] + max(model, 0.0) + (error * model) ** 2
+            away[k] = (data[k] - model) / np.sqrt(spread)
+            hit[k] = 0
+            if state[k] == 0:
+                if away[k] > sigma:
+                    hit[k] = COSMIC
+                elif away[k] < -1.5 * sigma:
+                    hit[k] = BAD
+        top, bottom = 0.0, 0.0
+        for k in range(width):
+            if state[k] == 0 and hit[k] == 0:
+                top += shape[k] * data[k]
+                bottom += shape[k] * shape[k]
+        if bottom <= 0.0:
+            break
+        light = top / bottom
+    for k in range(width):
+        if state[k] == 0 and hit[k] == 0 and away[k] > 0.5 * sigma:
+            below = k > 0 and hit[k - 1] == COSMIC
+            above = k < width - 1 and hit[k + 1] == COSMIC
+            if below or above:
+                state[k] = COSMIC
+    for k in range(width):
+        state[k] |= hit[k]
+    return light
+
+
+@njit(cache=True, nogil=True)
+def _blend(
+    table: NDArray[np.float32], place: float, line: NDArray[np.float64]
+) -> None:  # pragma: no cover (compiled)
+    low = min(int(place), max(table.shape[0] - 2, 0))
+    high = min(low + 1, table.shape[0] - 1)
+    part = place - low
+    for j in range(line.size):
+        line[j] = (1.0 - part) * table[low, j] + part * table[high, j]
+
+
+@njit(cache=True, nogil=True)
+def _sample(
+    line: NDArray[np.float64], first: float, step: float, norm: float, shape: NDArray[np.float64]
+) -> None:  # pragma: no cover (compiled)
+    """Profile at equidistant pixels: `first` and `step` in samples of `line`."""
+    last = line.size - 2
+    for k in range(shape.size):
+        position = first + k * step
+        if position < 0.0 or position >= last:
+            shape[k] = 0.0
+            continue
+        j = int(position)
+        part = position - j
+        shape[k] = norm * ((1.0 - part) * line[j] + part * line[j + 1])
+
+
+@njit(cache=True, nogil=True)
+def extract_stripes(  # noqa: C901, PLR0912, PLR0915 (one pass over the frame)
+    pixels: Pixels, windows: Windows, shapes: Shapes, rules: Rules
+) -> Extracted:  # pragma: no cover (compiled)
+    """Cut, mask and extract all fibres of a frame in one pass.
+
+    Optimal extraction follows Horne (1986, PASP 98, 609), table 1, with the profile measured
+    on the flat and the variance from the model (read noise and fitted light), twice.
+
+    Parameters
+    ----------
+    pixels : Pixels
+        The frame.
+    windows : Windows
+        Where to cut.
+    shapes : Shapes
+        Spatial profiles.
+    rules : Rules
+        Thresholds.
+
+    Returns
+    -------
+    Extracted
+        Stripes, mask, both extractions and the neighbours' shares.
+    """
+    n, rows = windows.first.shape
+    width = windows.width
+    n_spatial = pixels.counts.shape[0]
+    stripes = np.zeros((n, width, rows), dtype=np.float32)
+    mask = np.zeros((n, width, rows), dtype=np.uint8)
+    box = np.zeros((n, rows), dtype=np.float32)
+    box_ivar = np.zeros((n, rows), dtype=np.float32)
+    optimal = np.zeros((n, rows), dtype=np.float32)
+    optimal_ivar = np.zeros((n, rows), dtype=np.float32)
+    left = np.zeros((n, rows), dtype=np.float32)
+    right = np.zeros((n, rows), dtype=np.float32)
+    data, noise = np.empty(width), np.empty(width)
+    shape, other = np.empty(width), np.empty(width)
+    state = np.empty(width, dtype=np.uint8)
+    line = np.empty(shapes.table.shape[2])
+    origin = (line.size - 1) // 2
+    for tile in range(len(shapes.place)):
+        for fiber in range(n):
+            _blend(shapes.table[fiber], shapes.place[tile], line)
+            for r in range(tile * _TILE, min((tile + 1) * _TILE, rows)):
+                first = windows.first[fiber, r]
+                row = windows.row_start + r
+                for k in range(width):
+                    x = first + k
+                    if x < 0 or x >= n_spatial:
+                        data[k], noise[k], state[k] = 0.0, 1.0, OFF_CHIP
+                        continue
+                    data[k] = _electrons(pixels, x, row)
+                    noise[k] = pixels.read_noise[pixels.amplifier[x, row]] ** 2
+                    state[k] = BAD if _is_bad(pixels, x, row) else 0
+                    stripes[fiber, k, r] = np.rint(4.0 * data[k]) / 4.0
+                scale = shapes.inverse[fiber, tile] / STEP
+                begin = (first - windows.center[fiber, r]) * scale + origin
+                _sample(line, begin, scale, shapes.norm[fiber, tile], shape)
+                light, ivar = _solve_row(data, shape, noise, state, rules.sigma, rules.error)
+                optimal[fiber, r], optimal_ivar[fiber, r] = light, ivar
+                total, spread, lost = 0.0, 0.0, 0.0
+                for k in range(width):
+                    mask[fiber, k, r] = state[k]
+                    if state[k] == 0:
+                        total += data[k]
+                        spread += noise[k] + max(light, 0.0) * shape[k]
+                    else:
+                        total += light * shape[k]
+                        lost += shape[k]
+                box[fiber, r] = total
+                if ivar > 0.0:
+                    box_ivar[fiber, r] = 1.0 / (spread + lost * lost / ivar)
+                for side in (-1, 1):
+                    near = fiber + side
+                    if near < 0 or near >= n or ivar <= 0.0:
+                        continue
+                    scale = shapes.inverse[near, tile] / STEP
+                    begin = (first - windows.center[near, r]) * scale + origin
+                    _sample(line, begin, scale, shapes.norm[near, tile], other)
+                    inflow = 0.0
+                    for k in range(width):
+                        if state[k] == 0:
+                            inflow += shape[k] * other[k] / (noise[k] + max(light, 0.0) * shape[k])
+                    if side < 0:
+                        left[fiber, r] = inflow / ivar
+                    else:
+                        right[fiber, r] = inflow / ivar
+    return Extracted(stripes, mask, box, box_ivar, optimal, optimal_ivar, left, right)
+
+
+def separate_neighbors(extracted: Extracted, alive: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Take the neighbours' light off the optimal extraction, jointly for all fibres.
+
+    The extraction measures a = R A with R tridiagonal (1, left, right); A is solved for by
+    elimination along the fibres, all rows at once.
+
+    Parameters
+    ----------
+    extracted : Extracted
+        With the shares `left` and `right`.
+    alive : ndarray, shape (n,), bool
+        Dead fibres have no light of their own to take off their neighbours'.
+
+    Returns
+    -------
+    ndarray, shape (n, rows), float32
+        The fibres' own light.
+    """
+    left = extracted.left.astype(np.float64)
+    right = extracted.right.astype(np.float64)
+    left[1:][~alive[:-1]] = 0.0
+    right[:-1][~alive[1:]] = 0.0
+    light = extracted.optimal.astype(np.float64)
+    n = len(light)
+    pivot = np.ones_like(light)
+    for fiber in range(1, n):
+        factor = left[fiber] / pivot[fiber - 1]
+        pivot[fiber] -= factor * right[fiber - 1]
+        light[fiber] -= factor * light[fiber - 1]
+    light[-1] /= pivot[-1]
+    for fiber in range(n - 2, -1, -1):
+        light[fiber] = (light[fiber] - right[fiber] * light[fiber + 1]) / pivot[fiber]
+    return light.astype(np.float32)

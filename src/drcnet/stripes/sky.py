@@ -1,0 +1,182 @@
+"""The frame's sky from its sky fibres, and what of it each fibre sees."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import BSpline, make_lsq_spline
+
+__all__ = ["Sky", "choose_sky_fibers", "measure_sky"]
+
+_CLIP = 4.0
+_MIN_FIBERS = 2  # one fibre alone cannot be checked against another
+
+
+@dataclass(frozen=True, eq=False)
+class Sky:
+    """The sky of one arm of one exposure.
+
+    Parameters
+    ----------
+    light : ndarray, shape (n, rows), float32
+        Sky in each fibre, electrons a row, in the units of the optimal extraction; NaN where
+        there is none.
+    used : ndarray, shape (n,), bool
+        Fibres that it was measured on.
+    spline : BSpline or None
+        Sky of a fibre of throughput 1 against vacuum wavelength; None without sky fibres.
+    scatter : float
+        Robust standard deviation of the sky fibres about the spline, over that expected; NaN
+        without sky fibres.
+    """
+
+    light: NDArray[np.float32]
+    used: NDArray[np.bool_]
+    spline: BSpline | None
+    scatter: float
+
+
+def choose_sky_fibers(
+    optimal: NDArray[np.floating],
+    throughput: NDArray[np.floating],
+    usable: NDArray[np.bool_],
+    *,
+    agree: float = 0.15,
+    share: float = 0.25,
+) -> NDArray[np.bool_]:
+    """Find fibres on blank sky: the faintest that agree with each other.
+
+    Parameters
+    ----------
+    optimal : ndarray, shape (n, rows)
+        Optimal extraction, electrons.
+    throughput : ndarray, shape (n, rows)
+        Relative throughput.
+    usable : ndarray, shape (n,), bool
+        Fibres that may be taken.
+    agree : float
+        Largest relative difference of the median light from that of the faintest few.
+    share : float
+        Largest share of the usable fibres to take.
+
+    Returns
+    -------
+    ndarray, shape (n,), bool
+        The fibres; none where fewer than three agree.
+    """
+    chosen = np.zeros(len(optimal), dtype=bool)
+    if usable.sum() < 3:
+        return chosen
+    safe = np.where(throughput > 0, throughput, np.nan)
+    level = np.full(len(optimal), np.inf)
+    level[usable] = np.nanmedian(optimal[usable] / safe[usable], axis=1)
+    order = np.argsort(level)[: max(3, int(share * usable.sum()))]
+    order = order[np.isfinite(level[order])]
+    # The few faintest may be broken rather than dark: start from the tightest triple.
+    spread = level[order][2:] - level[order][:-2]
+    relative = spread / np.maximum(np.abs(level[order][1:-1]), 1e-6)
+    close = np.flatnonzero(relative < agree)
+    if len(close) == 0:
+        return chosen
+    center = level[order][close[0] + 1]
+    chosen[order] = np.abs(level[order] - center) <= agree * abs(center)
+    return chosen
+
+
+def measure_sky(
+    optimal: NDArray[np.floating],
+    ivar: NDArray[np.floating],
+    wavelength: NDArray[np.float64],
+    throughput: NDArray[np.floating],
+    used: NDArray[np.bool_],
+) -> Sky:
+    """Fit one sky spectrum to the sky fibres and give each fibre its share.
+
+    The fibres sample wavelength at different phases, so a cubic B-spline with a knot a pixel
+    through all of them at once is finer than any one of them (Kelson 2003, PASP 115, 688).
+
+    Parameters
+    ----------
+    optimal, ivar : ndarray, shape (n, rows)
+        Optimal extraction (electrons) and its inverse variance.
+    wavelength : ndarray, shape (n, rows)
+        Vacuum angstrom.
+    throughput : ndarray, shape (n, rows)
+        Relative throughput; NaN for dead fibres.
+    used : ndarray, shape (n,), bool
+        The sky fibres.
+
+    Returns
+    -------
+    Sky
+        NaN everywhere without at least two sky fibres.
+    """
+    alive = np.isfinite(throughput).any(axis=1)
+    used = used & alive
+    nothing = np.full(optimal.shape, np.nan, dtype=np.float32)
+    if used.sum() < _MIN_FIBERS:
+        return Sky(nothing, np.zeros(len(optimal), dtype=bool), None, float("nan"))
+    wave, value, weight = _samples(optimal, ivar, wavelength, throughput, used)
+    knots = _knots(wavelength[used])
+    spline, scatter = _robust_spline(wave, value, weight, knots)
+    inside = np.clip(wavelength, knots[0], knots[-1])
+    light = (spline(inside) * throughput).astype(np.float32)
+    return Sky(np.where(alive[:, None], light, np.nan).astype(np.float32), used, spline, scatter)
+
+
+def _samples(
+    optimal: NDArray[np.floating],
+    ivar: NDArray[np.floating],
+    wavelength: NDArray[np.float64],
+    throughput: NDArray[np.floating],
+    used: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """All pixels of the sky fibres, ordered by wavelength, at throughput 1."""
+    through = throughput[used].astype(np.float64).ravel()
+    wave = wavelength[used].ravel()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = optimal[used].astype(np.float64).ravel() / through
+    weight = ivar[used].astype(np.float64).ravel() * through**2
+    order = np.argsort(wave, kind="stable")
+    keep = order[(weight[order] > 0) & np.isfinite(value[order])]
+    return wave[keep], value[keep], weight[keep]
+
+
+def _knots(wavelength: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One knot a pixel, over the range that at least half of the sky fibres see."""
+    start, stop = np.median(wavelength[:, 0]), np.median(wavelength[:, -1])
+    middle = wavelength[len(wavelength) // 2]
+    return np.concatenate([[start], middle[(middle > start) & (middle < stop)][1:-1], [stop]])
+
+
+def _robust_spline(
+    wave: NDArray[np.float64],
+    value: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    knots: NDArray[np.float64],
+) -> tuple[BSpline, float]:
+    """Weighted cubic B-spline with three rounds of clipping."""
+    inside = (wave >= knots[0]) & (wave <= knots[-1])
+    wave, value, weight = wave[inside], value[inside], weight[inside]
+    kept = np.ones(len(wave), dtype=bool)
+    scatter = 1.0
+    for _ in range(3):
+        some = _supported(knots, wave[kept])
+        full = np.concatenate([[some[0]] * 3, some, [some[-1]] * 3])
+        use = kept & (wave >= some[0]) & (wave <= some[-1])
+        spline = make_lsq_spline(wave[use], value[use], full, k=3, w=np.sqrt(weight[use]))
+        away = np.abs(value - spline(np.clip(wave, some[0], some[-1]))) * np.sqrt(weight)
+        scatter = float(1.4826 * np.median(away))
+        kept = away <= _CLIP * max(scatter, 1.0)
+    return spline, scatter
+
+
+def _supported(knots: NDArray[np.float64], wave: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Drop knots so that every interval between those left holds a sample."""
+    count = np.diff(np.searchsorted(wave, knots))
+    keep = np.concatenate([[True], count > 0])
+    keep[-1] = True
+    some = knots[keep]
+    if len(some) > 2 and np.searchsorted(wave, some[-1]) == np.searchsorted(wave, some[-2]):
+        some = np.delete(some, -2)
+    return some

@@ -1,0 +1,239 @@
+"""How a fibre's light spreads across its trace, measured on the flat, wings and neighbours too."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.interpolate import BSpline
+
+from drcnet.errors import FrameError
+from drcnet.stripes.bands import Bands
+from drcnet.stripes.trace import TraceSet
+
+__all__ = ["SpatialProfile", "measure_profile"]
+
+REACH = 3.2
+"""Largest distance of the table from the centre, in FWHM: beyond the neighbour's window."""
+STEP = 0.02
+"""Distance between samples of the table, in FWHM."""
+
+_CORE, _CORE_KNOT, _WING_KNOT = 1.0, 0.125, 0.275  # FWHM
+_BLOCKS, _ROW_BANDS = 5, 4  # places on the chip at which a table is measured
+
+
+@dataclass(frozen=True, eq=False)
+class SpatialProfile:
+    """Light against distance from the centre, in units of the trace's FWHM.
+
+    Parameters
+    ----------
+    table : ndarray, shape (n_block, n_band, n_u), float32
+        Light a unit of u = distance / FWHM, integral 1; u runs from -3.2 to 3.2.
+    fibers : ndarray, shape (n_block,)
+        Fibre index (from 0) that each table stands for.
+    rows : ndarray, shape (n_band,)
+        Wavelength pixel that each table stands for.
+    """
+
+    table: NDArray[np.float32]
+    fibers: NDArray[np.float64]
+    rows: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        """Hold the invariants of shape."""
+        wanted = (len(self.fibers), len(self.rows), len(table_grid()))
+        if self.table.shape != wanted:
+            raise FrameError("SpatialProfile", f"a table of shape {wanted}", str(self.table.shape))
+
+    def fiber_tables(self, count: int) -> NDArray[np.float32]:
+        """Interpolate the tables to every fibre.
+
+        Parameters
+        ----------
+        count : int
+            Number of fibres.
+
+        Returns
+        -------
+        ndarray, shape (count, n_band, n_u), float32
+            One set of tables a fibre.
+        """
+        place = np.interp(np.arange(count), self.fibers, np.arange(len(self.fibers)))
+        low = np.minimum(place.astype(np.int64), max(len(self.fibers) - 2, 0))
+        high = np.minimum(low + 1, len(self.fibers) - 1)
+        part = (place - low).astype(np.float32)[:, None, None]
+        return np.ascontiguousarray((1 - part) * self.table[low] + part * self.table[high])
+
+    def half_maximum(self) -> float:
+        """Full width at half maximum of the middle table, in units of u (1 for a Gaussian).
+
+        Returns
+        -------
+        float
+            The width.
+        """
+        line = self.table[len(self.fibers) // 2, len(self.rows) // 2]
+        grid = table_grid()
+        above = np.flatnonzero(line >= 0.5 * line.max())
+        return float(grid[above[-1]] - grid[above[0]] + STEP)
+
+
+def table_grid() -> NDArray[np.float64]:
+    """Distances of the table's samples.
+
+    Returns
+    -------
+    ndarray, shape (n_u,)
+        From -3.2 to 3.2 FWHM.
+    """
+    half = round(REACH / STEP)
+    return STEP * np.arange(-half, half + 1)
+
+
+def measure_profile(bands: Bands, traces: TraceSet, *, clip: float = 6.0) -> SpatialProfile:
+    """Measure the spatial profile on a flat's bands.
+
+    In each of several places of the chip a cubic B-spline in u = distance / FWHM is fitted to
+    all pixels at once, each pixel being the sum of the fibre it belongs to, its two neighbours
+    and a constant (scattered light); the fibres' light is then measured anew and the fit done
+    again.
+
+    Parameters
+    ----------
+    bands : Bands
+        The flat.
+    traces : TraceSet
+        Its traces; those not alive are left out.
+    clip : float
+        Residuals beyond so many robust standard deviations are left out of the second fit.
+
+    Returns
+    -------
+    SpatialProfile
+        Tables of integral 1.
+    """
+    alive = np.flatnonzero(traces.alive)
+    center = traces.centers(bands.rows)[alive]
+    width = traces.widths(bands.rows)[alive]
+    fiber_parts = np.array_split(np.arange(len(alive)), max(1, min(_BLOCKS, len(alive) // 8)))
+    row_parts = np.array_split(
+        np.arange(len(bands.rows)), max(1, min(_ROW_BANDS, len(bands.rows) // 8))
+    )
+    tables = np.array(
+        [[_fit_place(bands, center, width, (f, b), clip) for b in row_parts] for f in fiber_parts]
+    )
+    return SpatialProfile(
+        tables.astype(np.float32),
+        np.array([float(alive[f].mean()) for f in fiber_parts]),
+        np.array([bands.rows[b].mean() for b in row_parts]),
+    )
+
+
+def _knots() -> NDArray[np.float64]:
+    core = np.arange(0.0, _CORE, _CORE_KNOT)
+    wing = np.linspace(_CORE, REACH, round((REACH - _CORE) / _WING_KNOT) + 1)
+    right = np.concatenate([core, wing])
+    inner = np.concatenate([-right[:0:-1], right])
+    return np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
+
+
+def _fit_place(
+    bands: Bands,
+    center: NDArray[np.float64],
+    width: NDArray[np.float64],
+    place: tuple[NDArray[np.int64], NDArray[np.int64]],
+    clip: float,
+) -> NDArray[np.float64]:
+    """Table of one place on the chip; shape (n_u,)."""
+    fibers, rows = place
+    data, good, distances, owners = _place_pixels(bands, center, width, place)
+    knots = _knots()
+    light = _first_light(bands, center, width, rows)
+    designs = [_design(u, knots) for u in distances]
+    weight = np.where(good, 1.0 / np.maximum(data, np.percentile(data, 5) + 1.0), 0.0)
+    grid = table_grid()
+    coef = np.zeros(len(knots) - 4)
+    for turn in range(4):
+        amplitude = [light[owner] for owner in owners]
+        model = sum(sparse.diags_array(a) @ d for a, d in zip(amplitude, designs, strict=True))
+        # The outermost two coefficients stay 0: the table ends smoothly, and what is flat
+        # beyond it is the constant's.
+        system = sparse.hstack([model[:, 2:-2], np.ones((len(data), 1))]).tocsr()
+        normal = (system.T @ sparse.diags_array(weight) @ system).toarray()
+        normal += 1e-10 * np.trace(normal) / len(normal) * np.eye(len(normal))
+        solved = np.linalg.solve(normal, system.T @ (weight * data))
+        coef[2:-2] = solved[:-1]
+        norm = BSpline(knots, coef, 3).integrate(-REACH, REACH)
+        coef /= norm
+        residual = data - system @ solved
+        if turn < 3:
+            light = _relight(light * norm, residual, (owners[1], designs[1] @ coef), weight)
+        if turn == 1:
+            scaled = np.abs(residual) * np.sqrt(weight)
+            weight = np.where(scaled > clip * 1.4826 * np.median(scaled), 0.0, weight)
+    table = np.maximum(BSpline(knots, coef, 3)(grid), 0.0)
+    return table / (table.sum() * STEP)
+
+
+def _design(u: NDArray[np.float64], knots: NDArray[np.float64]) -> sparse.csr_array:
+    inside = np.abs(u) < REACH
+    design = BSpline.design_matrix(np.where(inside, u, 0.0), knots, 3)
+    return sparse.csr_array(sparse.diags_array(inside.astype(np.float64)) @ design)
+
+
+def _place_pixels(
+    bands: Bands,
+    center: NDArray[np.float64],
+    width: NDArray[np.float64],
+    place: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> tuple[
+    NDArray[np.float64], NDArray[np.bool_], list[NDArray[np.float64]], list[NDArray[np.int64]]
+]:
+    """Pixels near the place's fibres: data, good, distance from and index of three fibres."""
+    fibers, rows = place
+    n, n_band = center.shape
+    spacing = np.median(np.diff(center[:, n_band // 2]))
+    half = int(np.ceil(0.5 * spacing))
+    pixel = np.rint(center[np.ix_(fibers, rows)]).astype(np.int64)[..., None]
+    pixel = pixel + np.arange(-half, half + 1)
+    inside = np.clip(pixel, 0, bands.light.shape[1] - 1)
+    data = bands.light[rows[:, None], inside].astype(np.float64)
+    good = bands.good[rows[:, None], inside] & (pixel == inside)
+    distances, owners = [], []
+    for step in (-1, 0, 1):
+        other = np.clip(fibers + step, 0, n - 1)
+        u = (pixel - center[np.ix_(other, rows)][..., None]) / width[np.ix_(other, rows)][
+            ..., None
+        ]
+        u[fibers + step != other] = 2.0 * REACH  # there is no such neighbour
+        distances.append(u.ravel())
+        owner = other[:, None] * n_band + rows
+        owners.append(np.repeat(owner.ravel(), pixel.shape[2]))
+    return data.ravel(), good.ravel(), distances, owners
+
+
+def _first_light(
+    bands: Bands,
+    center: NDArray[np.float64],
+    width: NDArray[np.float64],
+    rows: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Light of every fibre and band (flattened), a pixel's value times FWHM: a first guess."""
+    pixel = np.clip(np.rint(center).astype(np.int64), 1, bands.light.shape[1] - 2)
+    band = np.arange(center.shape[1])
+    near = [bands.light[band, pixel + step] for step in (-1, 0, 1)]
+    return (np.maximum(np.median(near, axis=0), 0.0) * width).ravel()
+
+
+def _relight(
+    light: NDArray[np.float64],
+    residual: NDArray[np.float64],
+    own: tuple[NDArray[np.int64], NDArray[np.float64]],
+    weight: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Correct each fibre's light by what the model leaves of it."""
+    owner, shape = own
+    top = np.bincount(owner, weight * shape * residual, minlength=len(light))
+    bottom = np.bincount(owner, weight * shape**2, minlength=len(light))
+    return np.maximum(light + top / np.where(bottom > 0, bottom, 1.0), 0.0)
