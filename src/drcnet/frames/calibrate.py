@@ -162,15 +162,16 @@ def bad_pixels(
         True where a pixel must not be used.
     """
     bad = np.zeros(bias.shape, bool)
-    for amp, span in zip(profile.amplifiers, profile.turned_spans(arm), strict=True):
+    read_noise = profile.read_noises(arm)
+    sigma = read_noise / profile.gains(arm)
+    for one, span in zip(sigma, profile.turned_spans(arm), strict=True):
         part = bias[span]
-        # The median's noise is 1.25 that of a mean.
-        noise = 1.25 * amp.read_noise / amp.gain / np.sqrt(n_frames)
+        noise = 1.25 * one / np.sqrt(n_frames)  # a median's noise is 1.25 that of a mean
         bad[span] = np.abs(part - np.median(part)) > max(8 * noise, 20.0)
     if flat is None:
         return bad
     around = np.minimum(np.roll(flat, 2, axis=1), np.roll(flat, -2, axis=1))
-    noise = np.sqrt(np.maximum(around, 0)) + max(amp.read_noise for amp in profile.amplifiers)
+    noise = np.sqrt(np.maximum(around, 0)) + read_noise.max()
     dead = (flat < 0.5 * around) & (around - flat > 8 * noise)
     dead[:, :2] = dead[:, -2:] = False
     return np.asarray(bad | dead)

@@ -55,6 +55,10 @@ class Arm(_Frozen):
     """+1 where wavelength increases with the raw index along dispersion, else -1."""
     fiber_direction: Literal[1, -1] = 1
     """+1 where fibre numbers increase with the raw index across dispersion, else -1."""
+    gains: tuple[float, ...] = ()
+    """Electrons per ADU of each amplifier, where they differ between arms."""
+    read_noises: tuple[float, ...] = ()
+    """Electrons of each amplifier, where they differ between arms."""
 
 
 class FiberLayout(_Frozen):
@@ -134,6 +138,16 @@ class InstrumentProfile(_Frozen):
         return self
 
     @model_validator(mode="after")
+    def _arms_know_every_amplifier(self) -> Self:
+        for name, arm in self.arms.items():
+            for values in (arm.gains, arm.read_noises):
+                if values and len(values) != len(self.amplifiers):
+                    raise ValueError(
+                        f"arm {name}: {len(values)} values for {len(self.amplifiers)} amplifiers"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _inside_the_chip(self) -> Self:
         for number, amp in enumerate(self.amplifiers):
             spans = ((amp.data_y, 0), (amp.overscan_y, 0), (amp.data_x, 1), (amp.overscan_x, 1))
@@ -141,6 +155,38 @@ class InstrumentProfile(_Frozen):
                 if not 0 <= span[0] < span[1] <= self.shape[axis]:
                     raise ValueError(f"amplifier {number}: span {span} is outside axis {axis}")
         return self
+
+    def gains(self, arm: str) -> NDArray[np.float32]:
+        """Gain of each amplifier in an arm.
+
+        Parameters
+        ----------
+        arm : str
+            'blue' or 'red'.
+
+        Returns
+        -------
+        ndarray, shape (n_amp,), float32
+            Electrons per ADU.
+        """
+        own = self.arms[arm].gains or tuple(amp.gain for amp in self.amplifiers)
+        return np.array(own, np.float32)
+
+    def read_noises(self, arm: str) -> NDArray[np.float32]:
+        """Read noise of each amplifier in an arm.
+
+        Parameters
+        ----------
+        arm : str
+            'blue' or 'red'.
+
+        Returns
+        -------
+        ndarray, shape (n_amp,), float32
+            Electrons.
+        """
+        own = self.arms[arm].read_noises or tuple(amp.read_noise for amp in self.amplifiers)
+        return np.array(own, np.float32)
 
     @property
     def n_wave(self) -> int:
