@@ -1,0 +1,353 @@
+"""A night and its catalogue into a store: one exposure is one task, and none is done twice.
+
+An exposure counts as finished once its part of the index lies in `parts/`, named by the digest of
+everything it was made of; the part is written after the shards. So any moment is a good moment to
+be killed, and what is there when all is done does not depend on how often that happened.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from drcnet.config import PrepareSettings, SplitSettings
+from drcnet.dataset.exposure import (
+    CalibrationTask,
+    make_calibration,
+    plan_calibrations,
+    refusal,
+)
+from drcnet.dataset.parallel import run_tasks
+from drcnet.dataset.plan import Plan, check
+from drcnet.dataset.split import make_split, split_digest, write_split
+from drcnet.dataset.store import (
+    ARMS,
+    Progress,
+    create_store,
+    read_provenance,
+    write_provenance,
+)
+from drcnet.dataset.tasks import ExposureTask, find_part, prepare_exposure, recorded
+from drcnet.dataset.writing import cannot_write, locked
+from drcnet.errors import CatalogError, StoreError
+from drcnet.frames.night import Exposure
+from drcnet.instruments import load_instrument
+from drcnet.provenance import atomic_write, make_provenance
+from drcnet.stripes.flags import FiberFlag
+
+__all__ = ["PrepareSummary", "prepare"]
+
+_OURS = (
+    "provenance.json",
+    "index.parquet",
+    "split.parquet",
+    "dataset.zarr",
+    "parts",
+    "scratch",
+    "traces",
+)
+"""What prepare writes into a work folder, and nothing else is removed from there."""
+
+
+@dataclass(frozen=True)
+class PrepareSummary:
+    """What `prepare` did.
+
+    Parameters
+    ----------
+    work : Path
+        The work folder.
+    exposures, done, continued : int
+        Exposures in the store; made now; found finished.
+    rows, usable : int
+        Rows of the index; those that can be learnt from.
+    classes : dict of str to int
+        Usable rows by class.
+    refused : int
+        Exposures that lack an arm, or both.
+    reasons : tuple of str
+        Why, one line each.
+    problems : tuple of str
+        Everything else that the night is missing.
+    split : str
+        Digest of the split.
+    """
+
+    work: Path
+    exposures: int
+    done: int
+    continued: int
+    rows: int
+    usable: int
+    classes: dict[str, int]
+    refused: int
+    reasons: tuple[str, ...]
+    problems: tuple[str, ...]
+    split: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give everything as plain values.
+
+        Returns
+        -------
+        dict
+            JSON-able.
+        """
+        return asdict(self) | {"work": str(self.work)}
+
+    def describe(self) -> str:
+        """Say it in a few lines.
+
+        Returns
+        -------
+        str
+            Text for a terminal.
+        """
+        found = f", {self.continued} found finished" if self.continued else ""
+        shares = ", ".join(f"{name} {count}" for name, count in self.classes.items())
+        lines = [
+            f"{self.exposures} exposures in {self.work} ({self.done} made now{found})",
+            f"{self.rows} rows, {self.usable} usable ({shares or 'no class'}); split {self.split}",
+        ]
+        lines += [f"refused: {reason}" for reason in self.reasons]
+        lines += [f"problem: {problem}" for problem in self.problems]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Calibrating:
+    task: CalibrationTask
+    settings: PrepareSettings
+    scratch: Path
+
+
+def prepare(
+    night: Path,
+    work: Path,
+    *,
+    catalog: Path | None = None,
+    settings: PrepareSettings | None = None,
+    split: SplitSettings | None = None,
+    progress: Progress | None = None,
+    overwrite: bool = False,
+    client: Any = None,
+) -> PrepareSummary:
+    """Trace, cut and extract every exposure of a night, join the catalogue, write the store.
+
+    Parameters
+    ----------
+    night : Path
+        A folder of raw frames, or one with `raw/` in it.
+    work : Path
+        The work folder to fill. What an earlier, interrupted call finished there is kept.
+    catalog : Path, optional
+        The catalogue; none: `catalog.*` in the night's folder.
+    settings : PrepareSettings, optional
+        None: the defaults.
+    split : SplitSettings, optional
+        None: the defaults.
+    progress : callable, optional
+        Called as progress(stage, done, total).
+    overwrite : bool
+        Replace a store of other settings or exposures, or a split of other settings. What stays
+        the same is kept all the same.
+    client : dask.distributed.Client, optional
+        Measures the exposures there; night and work must be seen from its workers.
+
+    Returns
+    -------
+    PrepareSummary
+        Counts, refusals and their reasons.
+
+    Raises
+    ------
+    NightError, CatalogError
+        Nothing can be prepared.
+    StoreError
+        The folder is in use, holds another store, or the disk is full.
+    """
+    work = Path(work)
+    settings, split = settings or PrepareSettings(), split or SplitSettings()
+    plan = check(night, catalog=catalog, settings=settings, out=work)
+    if plan.catalog is None:
+        raise CatalogError(night, "a catalogue beside the frames", "none; name one with --catalog")
+    with locked(work):
+        _open_or_create(work, plan, settings, split, overwrite=overwrite)
+        fresh = _fill(work, plan, settings, progress=progress, client=client)
+        index, name = _finish(work, plan, settings, split)
+    return _summary(work, plan, index, fresh, name)
+
+
+def _calibrate(task: _Calibrating) -> tuple[str | None, str]:
+    """Make one calibration; its digest, or why it is refused."""
+    profile = load_instrument(task.settings.instrument)
+    try:
+        return make_calibration(task.task, profile, task.settings.stripes, task.scratch), ""
+    except Exception as err:  # noqa: BLE001 - a refused flat costs its exposures, not the batch
+        return None, refusal(err)
+
+
+def _open_or_create(
+    work: Path, plan: Plan, settings: PrepareSettings, split: SplitSettings, *, overwrite: bool
+) -> None:
+    """Go on with the store that is there, or lay out a new one; refuse another one."""
+    wanted: dict[str, Any] = {
+        "prepare": recorded(settings),
+        "exposures": [exposure.key for exposure in plan.exposures],
+    }
+    splitting = split.model_dump(mode="json")
+    there = [name for name in _OURS if (work / name).exists()]
+    if "provenance.json" in there:
+        found = read_provenance(work).get("settings", {})
+        differs = [name for name, value in wanted.items() if found.get(name) != value]
+        same = not differs and (overwrite or found.get("split") == splitting)
+        if same and "dataset.zarr" in there:
+            return
+        if not same and not overwrite:
+            came = f"a store of other {' and '.join(differs or ['split'])} (overwrite replaces it)"
+            raise StoreError(work, "a store of these settings and exposures, or none", came)
+    elif there and not overwrite:
+        came = f"{', '.join(there)} of unknown origin (overwrite replaces them)"
+        raise StoreError(work, "an empty folder or one that prepare made", came)
+    if plan.disk_needed > plan.disk_free:
+        came = f"{plan.disk_free / 1e6:.0f} MB"
+        raise StoreError(work, f"{plan.disk_needed / 1e6:.0f} MB of free disk", came)
+    for name in there:
+        _remove(work / name)
+    create_store(
+        work,
+        exposures=wanted["exposures"],
+        profile=plan.profile,
+        settings=settings,
+        provenance=make_provenance(wanted | {"split": splitting}, seed=split.seed),
+    )
+
+
+def _fill(
+    work: Path,
+    plan: Plan,
+    settings: PrepareSettings,
+    *,
+    progress: Progress | None,
+    client: Any,
+) -> list[bool]:
+    """Make every calibration and then every exposure; which were made now."""
+    _sweep(work)
+    wanted = plan_calibrations(plan.exposures, plan.profile, work / "traces")
+    distinct = sorted({task.path: task for task in wanted.values()}.values(), key=_by_path)
+    calibrating = [_Calibrating(task, settings, work / "scratch") for task in distinct]
+    made: dict[Path, tuple[str | None, str]] = {}
+    shell: dict[str, Any] = {"workers": settings.workers, "progress": progress, "client": client}
+    for number, result in run_tasks(_calibrate, calibrating, stage="calibrate", **shell):
+        made[distinct[number].path] = result
+    tasks = [
+        ExposureTask(
+            work,
+            number,
+            exposure,
+            {arm: _calibration(plan, exposure, arm, wanted, made) for arm in ARMS},
+            plan.joined[exposure.key],
+            settings,
+        )
+        for number, exposure in enumerate(plan.exposures)
+    ]
+    fresh = [False] * len(tasks)
+    for number, now in run_tasks(prepare_exposure, tasks, stage="prepare", **shell):
+        fresh[number] = now
+    return fresh
+
+
+def _by_path(task: CalibrationTask) -> Path:
+    return task.path
+
+
+def _calibration(
+    plan: Plan,
+    exposure: Exposure,
+    arm: str,
+    wanted: Mapping[tuple[str, str], CalibrationTask],
+    made: Mapping[Path, tuple[str | None, str]],
+) -> tuple[Path, str] | str:
+    """The calibration's file and digest, or why the arm cannot be used."""
+    task = wanted.get((exposure.key, arm))
+    if task is None:
+        return plan.reason(exposure.key, arm)
+    stamp, refused = made[task.path]
+    return (task.path, stamp) if stamp is not None else refused
+
+
+def _finish(
+    work: Path, plan: Plan, settings: PrepareSettings, split: SplitSettings
+) -> tuple[pl.DataFrame, str]:
+    """Assemble index, split and provenance from the parts."""
+    parts = [find_part(work, exposure.key) for exposure in plan.exposures]
+    index = pl.concat([pl.read_parquet(part) for part in parts])
+    dealt = make_split(index, split)
+    name = split_digest(dealt)
+    provenance = make_provenance(
+        {
+            "prepare": recorded(settings),
+            "exposures": [exposure.key for exposure in plan.exposures],
+            "split": split.model_dump(mode="json"),
+        },
+        inputs=_all_inputs(parts),
+        seed=split.seed,
+    )
+    try:
+        with atomic_write(work / "index.parquet") as partial:
+            index.write_parquet(partial)
+        write_split(work / "split.parquet", dealt)
+        write_provenance(work, provenance | {"split_digest": name})
+    except OSError as err:
+        raise cannot_write(work, err) from err
+    _sweep(work)
+    return index, name
+
+
+def _all_inputs(parts: Sequence[Path]) -> dict[str, str]:
+    """Object frame to digest, of all exposures."""
+    found: dict[str, str] = {}
+    for part in parts:
+        found |= json.loads(pl.read_parquet_metadata(part)["inputs"])["objects"]
+    return dict(sorted(found.items()))
+
+
+def _sweep(work: Path) -> None:
+    """Remove what only a running prepare needs, and what a killed one left half-written."""
+    shutil.rmtree(work / "scratch", ignore_errors=True)
+    for pattern in ("*.partial", ".*partial.*"):
+        for path in list(work.rglob(pattern)):
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _summary(
+    work: Path, plan: Plan, index: pl.DataFrame, fresh: Sequence[bool], split: str
+) -> PrepareSummary:
+    usable = index.filter("usable")
+    counts = usable["class"].value_counts().sort("class")
+    costing = index.filter((pl.col("flags") & int(FiberFlag.ARM_MISSING)) != 0)
+    refused = costing.select("exposure", "reason").unique(maintain_order=True)
+    return PrepareSummary(
+        work=work,
+        exposures=len(plan.exposures),
+        done=sum(fresh),
+        continued=len(fresh) - sum(fresh),
+        rows=len(index),
+        usable=len(usable),
+        classes=dict(counts.iter_rows()),
+        refused=len(refused),
+        reasons=tuple(f"{key}: {reason}" for key, reason in refused.iter_rows()),
+        problems=tuple(str(problem) for problem in plan.problems if problem.exposure is None),
+        split=split,
+    )
