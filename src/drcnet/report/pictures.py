@@ -1,0 +1,212 @@
+"""Pixels for the page: frames, stripes and spectra of single stars, as data URIs and SVG."""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drcnet.dataset.store import Store
+from drcnet.frames.night import scan_night
+from drcnet.frames.read import read_frame
+from drcnet.instruments import InstrumentProfile
+
+__all__ = ["FramePicture", "StarPicture", "frame_picture", "png_uri", "star_picture"]
+
+_LINES = {"Ca H K": 3952.0, "Hβ": 4862.7, "Mg b": 5176.6, "Na D": 5894.6, "Hα": 6564.6}
+"""Vacuum angstrom (blends at their middle): marks for the eye."""
+_SPECTRUM_WIDTH, _SPECTRUM_HEIGHT = 750, 90
+
+
+@dataclass(frozen=True)
+class FramePicture:
+    """A raw frame to look at.
+
+    Parameters
+    ----------
+    name : str
+        The file's name.
+    whole : str
+        Data URI of the frame, block-averaged.
+    detail : str
+        Data URI of some fibres at full resolution.
+    shape : tuple of int
+        Of the frame: spatial, wavelength.
+    """
+
+    name: str
+    whole: str
+    detail: str
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class StarPicture:
+    """One star in one arm: its stripe and the spectrum summed from it.
+
+    Parameters
+    ----------
+    arm : str
+        'blue' or 'red'.
+    stripe : str
+        Data URI; rows are spatial pixels.
+    spectrum : str
+        Inline SVG.
+    """
+
+    arm: str
+    stripe: str
+    spectrum: str
+
+
+def png_uri(pixels: NDArray[Any], *, percentiles: tuple[float, float] = (1.0, 99.5)) -> str:
+    """Turn an array into a grey picture that a page can hold.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (n_down, n_across)
+        Row 0 is drawn at the bottom; NaN is drawn black.
+    percentiles : tuple of float
+        Drawn black and white.
+
+    Returns
+    -------
+    str
+        A data URI of a PNG.
+    """
+    from matplotlib.image import imsave  # noqa: PLC0415
+
+    known = pixels[np.isfinite(pixels)]
+    low, high = np.percentile(known, percentiles) if len(known) else (0.0, 1.0)
+    shown = np.clip((np.nan_to_num(pixels, nan=low) - low) / max(high - low, 1e-9), 0, 1)
+    stream = io.BytesIO()
+    # A square root lifts faint fibres beside bright ones; the page says so.
+    imsave(stream, np.sqrt(shown), cmap="gray", vmin=0, vmax=1, format="png", origin="lower")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def star_picture(store: Store, row: int) -> list[StarPicture]:
+    """Picture a row of the store, blue and red.
+
+    Parameters
+    ----------
+    store : Store
+        An open store.
+    row : int
+        The row.
+
+    Returns
+    -------
+    list of StarPicture
+        Two.
+    """
+    rows = np.array([row], dtype=np.int64)
+    stripes, box = (store.read(name, rows)[0] for name in ("stripes", "box"))
+    coefficients = store.read("wavelength", rows)[0]
+    return [
+        StarPicture(
+            arm,
+            png_uri(_block_mean(stripes[i], 1, 4), percentiles=(1.0, 99.0)),
+            _spectrum(box[i], coefficients[i], arm),
+        )
+        for i, arm in enumerate(("blue", "red"))
+    ]
+
+
+def frame_picture(
+    night: Path, profile: InstrumentProfile, exposure: str | None = None
+) -> FramePicture | None:
+    """Picture a blue science frame of a night.
+
+    Parameters
+    ----------
+    night : Path
+        The night's folder, with or without `raw/`.
+    profile : InstrumentProfile
+        The instrument.
+    exposure : str, optional
+        'LMJM-SPID' of the exposure; the first one if not given or not there.
+
+    Returns
+    -------
+    FramePicture or None
+        None where the night has no usable blue frame.
+    """
+    blue = {e.key: e.blue.object for e in scan_night(night, profile).exposures if e.blue}
+    if not blue:
+        return None
+    path = blue.get(exposure or "", next(iter(blue.values())))
+    frame = read_frame(path, profile)
+    counts = frame.counts
+    step = max(1, min(counts.shape) // 700)
+    down, across = (n // 2 for n in counts.shape)
+    detail = np.asarray(counts[down : down + 90, across : across + 300], dtype=float)
+    return FramePicture(
+        path.name,
+        png_uri(_block_mean(counts, step, step)),
+        png_uri(detail),
+        (counts.shape[0], counts.shape[1]),
+    )
+
+
+def _block_mean(pixels: NDArray[Any], down: int, across: int) -> NDArray[np.float32]:
+    """Average blocks; what does not fill the last block is left out."""
+    n, m = pixels.shape[0] // down, pixels.shape[1] // across
+    blocks = np.asarray(pixels[: n * down, : m * across]).reshape(n, down, m, across)
+    return blocks.mean(axis=(1, 3), dtype=np.float64).astype(np.float32)
+
+
+def _spectrum(flux: NDArray[Any], coefficients: NDArray[Any], arm: str) -> str:
+    """Draw a spectrum over the stripe's own pixels, with a few lines marked."""
+    n = len(flux)
+    step = max(1, n // _SPECTRUM_WIDTH)
+    mean = _block_mean(np.asarray(flux, dtype=float)[None], 1, step)[0]
+    known = mean[np.isfinite(mean)]
+    if not len(known):
+        return '<p class="note">no light in this arm</p>'
+    low, high = np.percentile(known, [0.5, 99.5])
+    low = min(low, 0.0)
+    down = _SPECTRUM_HEIGHT * (1 - np.clip((mean - low) / max(high - low, 1e-9), 0, 1))
+    across = np.arange(len(mean)) * _SPECTRUM_WIDTH / len(mean)
+    points = "L".join(
+        f"{u:.0f},{v:.1f}" for u, v in zip(across, down, strict=True) if np.isfinite(v)
+    )
+    scale = np.polynomial.Chebyshev(coefficients, domain=[0, n - 1])(np.arange(n))
+    marks = _marks(scale) if np.isfinite(scale).all() else ""
+    where = f"{scale[0]:.0f} to {scale[-1]:.0f} Å" if np.isfinite(scale).all() else "unknown"
+    return (
+        f'<svg class="spectrum" viewBox="0 0 {_SPECTRUM_WIDTH} {_SPECTRUM_HEIGHT + 4}" '
+        f'preserveAspectRatio="none" role="img" aria-label="{arm} spectrum, {where}">'
+        f'{marks}<path class="line" d="M{points}"/></svg>'
+        f'<p class="ends"><span>{scale[0]:.0f} Å</span>{_line_names(scale)}'
+        f"<span>{scale[-1]:.0f} Å</span></p>"
+    )
+
+
+def _marks(scale: NDArray[Any]) -> str:
+    inside = [place for _, place in _inside(scale)]
+    return "".join(
+        f'<path class="mark" d="M{_SPECTRUM_WIDTH * p:.1f},0V{_SPECTRUM_HEIGHT + 4}"/>'
+        for p in inside
+    )
+
+
+def _line_names(scale: NDArray[Any]) -> str:
+    return "".join(
+        f'<i style="left:{100 * place:.1f}%">{name}</i>' for name, place in _inside(scale)
+    )
+
+
+def _inside(scale: NDArray[Any]) -> list[tuple[str, float]]:
+    """Lines inside the spectrum, and where along it, 0 to 1."""
+    if not np.isfinite(scale).all():
+        return []
+    pixel = np.arange(len(scale)) / (len(scale) - 1)
+    return [
+        (name, float(np.interp(line, scale, pixel)))
+        for name, line in _LINES.items()
+        if scale[0] < line < scale[-1]
+    ]

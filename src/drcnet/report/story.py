@@ -1,0 +1,185 @@
+"""What the page says in words and picks to show; all of it computed from the numbers."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from drcnet.evaluate.evaluate import Evaluation
+from drcnet.evaluate.runs import Run
+from drcnet.stripes.flags import MEANINGS, FiberFlag, flag_names
+
+__all__ = ["best_run", "flag_counts", "summary_sentences", "worst_mistakes"]
+
+
+def best_run(evaluation: Evaluation, interval: str = "all") -> str:
+    """Name the run of the highest accuracy.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        The numbers.
+    interval : str
+        Where.
+
+    Returns
+    -------
+    str
+        The run's name; of equals the first.
+    """
+    rows = evaluation.scores.filter(
+        (pl.col("interval") == interval) & pl.col("accuracy").is_not_nan()
+    )
+    return str(rows.sort("accuracy", descending=True, maintain_order=True)["run"][0])
+
+
+def summary_sentences(evaluation: Evaluation) -> list[str]:
+    """Say in three sentences what came out.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        The numbers.
+
+    Returns
+    -------
+    list of str
+        Three sentences: the best at the highest S/N, the best at the lowest, the borders.
+    """
+    tested = evaluation.scores.filter((pl.col("n_rows") > 0) & (pl.col("interval") != "all"))
+    names = tested["interval"].unique(maintain_order=True).to_list()
+    return [
+        _at_high(evaluation, names[0]),
+        _at_low(evaluation, names[-1], one_interval=len(names) == 1),
+        _at_borders(evaluation),
+    ]
+
+
+def worst_mistakes(run: Run, count: int = 4) -> list[dict[str, Any]]:
+    """Pick the mistakes made with the most confidence, at the highest S/N first.
+
+    Parameters
+    ----------
+    run : Run
+        Its test part is looked at.
+    count : int
+        At most so many, of different stars.
+
+    Returns
+    -------
+    list of dict
+        Rows of the predictions, with `confidence` (NaN without probabilities).
+    """
+    wrong = run.tested.filter(pl.col("class") != pl.col("predicted"))
+    columns = [f"p_{name}" for name in run.classes]
+    if set(columns) <= set(wrong.columns):
+        confidence = pl.max_horizontal(columns)
+    else:
+        confidence = pl.lit(math.nan)
+    bright = (pl.col("snrr") >= 30).fill_null(value=False)
+    wrong = wrong.with_columns(confidence.alias("confidence"), bright.alias("_bright"))
+    wrong = wrong.sort("_bright", "confidence", "snrr", descending=True, maintain_order=True)
+    wrong = wrong.unique("star", keep="first", maintain_order=True)
+    return wrong.drop("_bright").head(count).to_dicts()
+
+
+def flag_counts(index: pl.DataFrame) -> list[dict[str, Any]]:
+    """Count the rows of each flag.
+
+    Parameters
+    ----------
+    index : DataFrame
+        `index.parquet`.
+
+    Returns
+    -------
+    list of dict
+        `name`, `meaning`, `n_rows`, `share`, most frequent first; flags that nobody has are
+        left out.
+    """
+    counts: list[dict[str, Any]] = [
+        {
+            "name": flag_names(flag).replace("_", " "),
+            "meaning": MEANINGS[flag],
+            "n_rows": int((index["flags"].cast(pl.Int64) & int(flag) != 0).sum()),
+        }
+        for flag in FiberFlag
+    ]
+    found: list[dict[str, Any]] = [
+        c | {"share": c["n_rows"] / len(index)} for c in counts if c["n_rows"]
+    ]
+    return sorted(found, key=lambda c: -int(c["n_rows"]))
+
+
+def _at_high(evaluation: Evaluation, name: str) -> str:
+    row = _row(evaluation, best_run(evaluation, name), name)
+    ahead = 100 * (row["accuracy"] - row["majority"])
+    return (
+        f"At S/N {name}, {row['run']} is right for {_percent(row)} of {row['n_rows']} test "
+        f"spectra of {row['n_stars']} stars, {ahead:+.1f} points against always answering "
+        f"{row['majority_class']}{_published(row)}."
+    )
+
+
+def _at_low(evaluation: Evaluation, name: str, *, one_interval: bool) -> str:
+    best = best_run(evaluation, name)
+    row = _row(evaluation, best, name)
+    start = "There" if one_interval else f"At S/N {name}"
+    others = evaluation.scores.filter(
+        (pl.col("interval") == name) & (pl.col("run") != best) & (pl.col("n_rows") > 0)
+    ).sort("accuracy", descending=True, maintain_order=True)
+    if others.is_empty():
+        return (
+            f"{start} it is right for {_percent(row)}, where always answering "
+            f"{row['majority_class']} gives {100 * row['majority']:.1f}%{_published(row)}."
+        )
+    second = str(others["run"][0])
+    told = _difference(evaluation, best, second, name)
+    return f"{start}, {best} leads with {_percent(row)}; {told}."
+
+
+def _difference(evaluation: Evaluation, best: str, second: str, name: str) -> str:
+    """Say whether the lead over the second is more than luck."""
+    pairs = evaluation.comparisons
+    if not pairs.is_empty():
+        both = pl.col("first").is_in([best, second]) & pl.col("second").is_in([best, second])
+        pairs = pairs.filter(both & (pl.col("interval") == name))
+    if pairs.is_empty():
+        return f"{second} follows, but on other test rows"
+    row = pairs.row(0, named=True)
+    sign = 1 if row["first"] == best else -1
+    gap = sign * 100 * row["difference"]
+    low, high = sorted(sign * 100 * row[f"difference_{end}"] for end in ("low", "high"))
+    text = f"its lead over {second}, {gap:+.1f} points (95% interval {low:+.1f} to {high:+.1f})"
+    return f"{text}, is {'more than chance' if row['better'] else 'not beyond chance'}"
+
+
+def _at_borders(evaluation: Evaluation) -> str:
+    row = _row(evaluation, best_run(evaluation), "all")
+    start = f"Over all S/N, {row['run']} is right for {100 * row['accuracy']:.1f}%"
+    if not row["n_core"]:
+        return f"{start}; no test star has a subclass, so the class borders cannot be told apart."
+    return (
+        f"{start}, and for {100 * row['core_accuracy']:.1f}% of the {row['n_core']} spectra of "
+        f"subclasses 2 to 7, away from the class borders where labels themselves disagree."
+    )
+
+
+def _row(evaluation: Evaluation, run: str, interval: str) -> dict[str, Any]:
+    rows = evaluation.scores.filter((pl.col("run") == run) & (pl.col("interval") == interval))
+    return rows.row(0, named=True)
+
+
+def _percent(row: Mapping[str, Any]) -> str:
+    low, high = row["accuracy_low"], row["accuracy_high"]
+    text = f"{100 * row['accuracy']:.1f}%"
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return text
+    return f"{text} (95% interval {100 * low:.1f} to {100 * high:.1f})"
+
+
+def _published(row: Mapping[str, Any]) -> str:
+    if row["published"] is None:
+        return ""
+    return f" (published, on real LAMOST data: {100 * row['published']:.1f}%)"
