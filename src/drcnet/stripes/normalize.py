@@ -76,7 +76,8 @@ def _namespace(x: Any) -> ModuleType:
 
 def _mean_and_std(xp: Any, flat: Any, used: Any) -> tuple[Any, Any]:
     """Over the used pixels; unused ones are 0 in `flat`. Each of shape (n, 2, 1)."""
-    count = xp.maximum(used.sum(-1)[..., None], xp.ones_like(used[..., :1], dtype=xp.int64))
+    count = xp.asarray(used.sum(-1)[..., None], dtype=flat.dtype)
+    count = xp.where(count > 0, count, xp.ones_like(count))
     mean = flat.sum(-1)[..., None] / count
     deviation = xp.where(used, flat - mean, xp.zeros_like(flat))
     # two passes: the counts stand on a pedestal that would eat float32's digits in one

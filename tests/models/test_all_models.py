@@ -1,0 +1,221 @@
+"""The one suite that every registered model passes; it fails if one is missing from it."""
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from drcnet.models import MODELS, Fitted, build_model
+
+WAVE, SPATIAL, CLASSES = 256, 11, 3
+
+# Parameters of the network with its defaults, at the paper's size, three classes.
+PARAMETERS = {
+    "drcnet": 1_419_429,
+    "rcnet": 573_955,
+}
+# What makes a model small enough for a test, besides the size of its input.
+SMALL = {
+    "drcnet": {},
+    "rcnet": {},
+    "logreg": {"components": 5},
+}
+# Readings of the paper that change the network, each built and run.
+READINGS = [
+    ("drcnet", {"reduction_activation": "linear", "reduction_channels": (1, 1, 1)}),
+    ("drcnet", {"reduction_channels": (4, 6, 2)}),
+    ("drcnet", {"shared_branches": True}),
+    ("drcnet", {"pooling": "average"}),
+    ("drcnet", {"fusion": "length"}),
+    ("drcnet", {"fusion_widths": (8,)}),
+    ("drcnet", {"classifier_widths": ()}),
+    ("drcnet", {"norm": True}),
+    ("drcnet", {"dropout": 0.2}),
+    ("drcnet", {"n_spatial": 9, "reduction_kernels": (5, 3, 3)}),
+    ("rcnet", {"arms": "concatenated"}),
+    ("rcnet", {"arms": "branches"}),
+    ("rcnet", {"pooling": "average"}),
+    ("rcnet", {"norm": True}),
+    ("rcnet", {"classifier_widths": (64,), "dropout": 0.2}),
+    ("logreg", {"scaling": "robust"}),
+    ("logreg", {"scaling": "none"}),
+]
+EVERY = [(name, {}) for name in SMALL] + READINGS
+TORCH = [(name, options) for name, options in EVERY if MODELS[name].kind == "torch"]
+CLASSICAL = [(name, options) for name, options in EVERY if MODELS[name].kind == "classical"]
+
+
+def identity(case):
+    return str(case) if isinstance(case, dict) else case
+
+
+every_model = pytest.mark.parametrize(("name", "options"), EVERY, ids=identity)
+every_network = pytest.mark.parametrize(("name", "options"), TORCH, ids=identity)
+
+
+def small_options(name, options):
+    size = {"n_wave": WAVE, "n_spatial": SPATIAL}
+    known = {k: v for k, v in size.items() if k in MODELS[name].options}
+    return known | SMALL[name] | options
+
+
+def stars(name, options, n, seed=0):
+    """Stars of three classes, each with a line of its own in both arms, normalised."""
+    rng = np.random.default_rng(seed)
+    label = np.arange(n) % CLASSES
+    wave = np.arange(WAVE)
+    line = np.exp(-0.5 * ((wave - 50 - 70 * label[:, None]) / 5) ** 2)
+    x = np.repeat(-3 * line[:, None], 2, axis=1)  # (n, 2, WAVE)
+    if MODELS[name].view == "stripes":
+        x = np.repeat(x[:, :, None], options.get("n_spatial", SPATIAL), axis=2)
+    x = x + rng.normal(0, 0.3, x.shape)
+    return torch.from_numpy(x.astype(np.float32)), torch.from_numpy(label)
+
+
+def ready(name, options, seed=1):
+    """A model in evaluation mode; fitted, if it is one to be fitted."""
+    torch.manual_seed(seed)
+    options = small_options(name, options)
+    model = build_model(name, CLASSES, **options)
+    if isinstance(model, Fitted):
+        x, label = stars(name, options, 24)
+        model.fit(x.numpy(), label.numpy(), seed=seed, balanced=False)
+    return model.eval()
+
+
+def test_no_model_is_missing_from_this_suite():
+    assert set(SMALL) == set(MODELS)
+    assert set(PARAMETERS) == {name for name, entry in MODELS.items() if entry.kind == "torch"}
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_registry_lines_are_whole(name):
+    entry = MODELS[name]
+    assert entry.name == name
+    assert entry.reference
+    assert "n_wave" in entry.options
+    assert ("n_spatial" in entry.options) == (entry.view == "stripes")
+
+
+@pytest.mark.parametrize("name", sorted(PARAMETERS))
+def test_parameter_count_is_pinned(name):
+    model = build_model(name, CLASSES)
+    assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]
+
+
+@every_model
+@pytest.mark.parametrize("n", [1, 3])
+def test_logits_of_any_batch(name, options, n):
+    model = ready(name, options)
+    with torch.no_grad():
+        logits = model(stars(name, options, n)[0])
+    assert logits.shape == (n, CLASSES)
+    assert torch.isfinite(logits).all()
+
+
+@every_model
+def test_other_numbers_of_classes(name, options):
+    for n_class in (2, 5):
+        model = build_model(name, n_class, **small_options(name, options))
+        x, _ = stars(name, options, 10)
+        if isinstance(model, Fitted):
+            model.fit(x.numpy(), np.arange(10) % n_class, seed=1, balanced=True)
+        assert model.eval()(x).shape == (10, n_class)
+
+
+@every_model
+def test_evaluation_is_deterministic_and_star_by_star(name, options):
+    model = ready(name, options)
+    x, _ = stars(name, options, 5)
+    with torch.no_grad():
+        first, again, alone = model(x), model(x), model(x[3:4])
+    assert torch.equal(first, again)
+    torch.testing.assert_close(first[3:4], alone, atol=1e-4, rtol=1e-4)
+
+
+@every_model
+def test_save_and_load(name, options, tmp_path):
+    model = ready(name, options)
+    x, _ = stars(name, options, 4)
+    safetensors.torch.save_file(
+        {k: v.contiguous() for k, v in model.state_dict().items()}, tmp_path / "w.safetensors"
+    )
+    torch.manual_seed(99)
+    other = build_model(name, CLASSES, **small_options(name, options))
+    other.load_state_dict(safetensors.torch.load_file(tmp_path / "w.safetensors"))
+    with torch.no_grad():
+        assert torch.equal(other.eval()(x), model(x))
+
+
+@every_network
+def test_gradient_reaches_every_parameter(name, options):
+    model = ready(name, options).train()
+    x, label = stars(name, options, 6)
+    torch.nn.functional.cross_entropy(model(x), label).backward()
+    still = [k for k, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert still == []
+
+
+@every_network
+def test_overfits_eight_stars(name, options):
+    model = ready(name, {k: v for k, v in options.items() if k != "dropout"}).train()
+    x, label = stars(name, options, 8)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(x), label)
+        loss.backward()
+        optimizer.step()
+        if loss < 0.02:
+            break
+    assert loss < 0.1
+
+
+@pytest.mark.parametrize(("name", "options"), CLASSICAL, ids=identity)
+def test_classical_models_learn_and_generalise(name, options):
+    model = ready(name, options)
+    x, label = stars(name, options, 30, seed=7)
+    assert (model(x).argmax(dim=1) == label).double().mean() >= 0.9
+
+
+@pytest.mark.parametrize(("name", "options"), CLASSICAL, ids=identity)
+def test_fit_is_deterministic(name, options):
+    first, again = (ready(name, options).state_dict() for _ in range(2))
+    assert all(torch.equal(first[k], again[k]) for k in first)
+
+
+@pytest.mark.parametrize(("name", "options"), CLASSICAL, ids=identity)
+def test_unfitted_model_says_so(name, options):
+    model = build_model(name, CLASSES, **small_options(name, options))
+    with pytest.raises(RuntimeError, match="must be fitted or loaded"):
+        model(stars(name, options, 2)[0])
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_unknown_option_lists_the_known(name):
+    with pytest.raises(ValueError, match=f"options of {name} must be among n_.*, got nonsense"):
+        build_model(name, CLASSES, nonsense=1)
+
+
+def test_unknown_model_lists_the_known():
+    with pytest.raises(ValueError, match="must be one of drcnet, rcnet, .*got 'resnet'"):
+        build_model("resnet", CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("drcnet", {"reduction_kernels": (5, 5, 5)}, "take 11 pixels to 1, .* leave -1"),
+        ("drcnet", {"reduction_channels": (8, 1)}, "equally long"),
+        ("drcnet", {"reduction_activation": "tanh"}, "'relu' or 'linear'"),
+        ("drcnet", {"fusion": "sum"}, "'channels' or 'length'"),
+        ("drcnet", {"pooling": "max"}, "'linear' or 'average'"),
+        ("drcnet", {"n_wave": 200}, "at least 256"),
+        ("rcnet", {"arms": "blue"}, "channels, concatenated, branches"),
+        ("logreg", {"scaling": "max"}, "standard, robust, none"),
+        ("logreg", {"components": 0}, "'components' must be"),
+    ],
+)
+def test_option_out_of_range(name, options, words):
+    with pytest.raises(ValueError, match=words):
+        build_model(name, CLASSES, **options)
