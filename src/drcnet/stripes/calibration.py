@@ -19,7 +19,7 @@ from drcnet.stripes.flags import FiberFlag
 from drcnet.stripes.identify import Identity, identify_fibers
 from drcnet.stripes.spatial import SpatialProfile, measure_profile
 from drcnet.stripes.trace import TraceSet, band_step, chebyshev_basis, robust_chebyshev, trace_flat
-from drcnet.stripes.wavelength import nominal_wavelengths
+from drcnet.stripes.wavelength import fit_arc, nominal_wavelengths
 
 __all__ = [
     "ArmCalibration",
@@ -81,7 +81,7 @@ def calibrate_arm(
     throughput = flat_throughput(flat, traces, shape, settings)
     count = profile.fibers.count
     nominal = nominal_wavelengths(profile, flat.name.arm, count, settings.wavelength_degree)
-    wavelengths = nominal
+    wavelengths = nominal if arc is None else fit_arc(arc, traces, profile, settings)
     flags = np.where(traces.alive, 0, FiberFlag.DEAD).astype(np.uint32)
     if wavelengths.source == "nominal":
         flags |= np.uint32(FiberFlag.NOMINAL_WAVELENGTH)
@@ -92,7 +92,7 @@ def calibrate_arm(
         "identity_referenced": identity.referenced,
         "fibers_alive": int(traces.alive.sum()),
         "trace_rms": float(np.nanmedian(traces.rms)),
-        "wavelength_rms": float(np.nanmedian(wavelengths.rms)) if arc is not None else None,
+        "wavelength_rms": None if arc is None else float(np.nanmedian(wavelengths.rms)),
     }
     return ArmCalibration(
         flat=flat.name,

@@ -22,6 +22,7 @@ from drcnet.stripes.extract import (
 from drcnet.stripes.flags import FiberFlag
 from drcnet.stripes.sky import Sky, choose_sky_fibers, measure_sky
 from drcnet.stripes.trace import shift_traces
+from drcnet.stripes.wavelength import fit_sky
 
 __all__ = ["ArmStripes", "measure_arm"]
 
@@ -125,13 +126,15 @@ def measure_arm(
     rows = np.arange(settings.row_start, settings.row_stop)
     throughput = calibration.throughput[:, settings.row_start : settings.row_stop]
     used, how = _sky_fibers(raw, throughput, traces.alive, sky_fibers)
-    wavelength = calibration.wavelengths.wavelengths(rows)
+    solution, flexure = fit_sky(raw.optimal, raw.optimal_ivar, calibration.wavelengths, rows)
+    wavelength = solution.wavelengths(rows)
     sky = measure_sky(raw.optimal, raw.optimal_ivar, wavelength, throughput, used)
     snr = _snr(raw, sky)
     middle = np.array([(settings.row_start + settings.row_stop) / 2.0])
     gain, noise = _amplifier_of(frame, windows)
     notes = {
         **shift,
+        **flexure,
         "sky_fibers": how,
         "sky_count": int(sky.used.sum()),
         "sky_scatter": sky.scatter,
@@ -139,7 +142,7 @@ def measure_arm(
     return ArmStripes(
         **{name: getattr(raw, name) for name in _COPIED},
         sky=sky.light,
-        wavelength=calibration.wavelengths.coef,
+        wavelength=solution.coef,
         offset=windows.offset,
         snr=snr,
         fwhm=traces.widths(middle)[:, 0].astype(np.float32),

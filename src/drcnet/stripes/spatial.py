@@ -146,10 +146,9 @@ def _fit_place(
     clip: float,
 ) -> NDArray[np.float64]:
     """Table of one place on the chip; shape (n_u,)."""
-    fibers, rows = place
     data, good, distances, owners = _place_pixels(bands, center, width, place)
     knots = _knots()
-    light = _first_light(bands, center, width, rows)
+    light = _first_light(bands, center, width)
     designs = [_design(u, knots) for u in distances]
     weight = np.where(good, 1.0 / np.maximum(data, np.percentile(data, 5) + 1.0), 0.0)
     grid = table_grid()
@@ -217,7 +216,6 @@ def _first_light(
     bands: Bands,
     center: NDArray[np.float64],
     width: NDArray[np.float64],
-    rows: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Light of every fibre and band (flattened), a pixel's value times FWHM: a first guess."""
     pixel = np.clip(np.rint(center).astype(np.int64), 1, bands.light.shape[1] - 2)

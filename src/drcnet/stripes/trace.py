@@ -12,6 +12,7 @@ from drcnet.config import StripeSettings
 from drcnet.errors import FrameError
 from drcnet.frames.frame import Frame
 from drcnet.stripes.bands import Bands, average_bands
+from drcnet.stripes.solve import solve_small
 
 __all__ = [
     "TraceSet",
@@ -272,7 +273,7 @@ def _refine(
         shape = np.exp(-0.5 * scaled**2)
         slope = shape * scaled  # d model / d center, times sigma / height
         swell = shape * scaled**2
-        solved = _solve3(np.stack([shape, slope, swell, np.ones_like(shape)]), data, weight)
+        solved = solve_small(np.stack([shape, slope, swell, np.ones_like(shape)]), data, weight)
         height = np.maximum(solved[0], 0.0)
         safe = np.where(height > 0, height, np.inf)
         center = center + np.clip(solved[1] / safe, -0.3, 0.3) * sigma
@@ -299,19 +300,6 @@ def _neighbors(
         away = (pixel[here] - center[there, :, None]) / sigma[there, :, None]
         total[here] += height[there, :, None] * np.exp(-0.5 * away**2)
     return total
-
-
-def _solve3(
-    terms: NDArray[np.float64], data: NDArray[np.float64], weight: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Linear least squares over the last axis; (n_term, n, n_band)."""
-    weighted = terms * weight
-    normal = np.einsum("iabk,jabk->abij", weighted, terms, optimize=True)
-    right = np.einsum("iabk,abk->abi", weighted, data, optimize=True)
-    normal += (
-        1e-9 * np.eye(len(terms)) * (1.0 + np.trace(normal, axis1=-2, axis2=-1))[..., None, None]
-    )
-    return np.moveaxis(np.linalg.solve(normal, right[..., None])[..., 0], -1, 0)
 
 
 def robust_chebyshev(
@@ -468,7 +456,7 @@ def _shift_residual(
     data, shape, good, scaled = _windows(bands, center, sigma)
     slope = shape * scaled
     terms = np.stack([shape, slope, np.ones_like(shape)])
-    solved = _solve3(terms, data, good)
+    solved = solve_small(terms, data, good)
     height = solved[0]
     noise = np.maximum(np.median(np.abs(data), axis=-1), 1.0) / bands.step
     weight = np.where(height > 0, height, 0.0) ** 2 / noise
