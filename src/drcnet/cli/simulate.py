@@ -36,7 +36,7 @@ def command(
     """Write a night of LAMOST-like raw frames, with a catalogue and the truth.
 
     Stars come from built-in physics, so no data is needed, or from libraries of real spectra
-    (--library). The settings are the [simulate] part of --config.
+    (--library). The settings are the simulate table of --config.
     """
     from drcnet.cli.settings import read_settings
     from drcnet.simulate.survey import simulate

@@ -29,7 +29,7 @@ def command(
     overwrite: bool = OverwriteOption,
     as_json: bool = JsonOption,
 ) -> None:
-    """Train the models of the file's [train.NAME] parts, or the one named by --model.
+    """Train the models that the file's train.NAME tables describe, or the one named by --model.
 
     An interrupted training goes on where it stopped when the same command is given again, and
     ends with the same result.
@@ -42,7 +42,7 @@ def command(
     if model is not None:
         recipes = {model: recipes.get(model, TrainSettings(model=model))}
     elif not recipes:
-        raise typer.BadParameter("give --model NAME, or --config with [train.NAME] parts")
+        raise typer.BadParameter("give --model NAME, or --config with train.NAME tables")
     flags = {"seed": seed, "device": device, "epochs": epochs}
     given = {key: value for key, value in flags.items() if value is not None}
     summaries = []
