@@ -3,7 +3,6 @@
 import gzip
 import os
 import re
-import socket
 
 import numpy as np
 import pytest
@@ -71,16 +70,6 @@ def folder_with_a_frames_name(folder, raw):
 @broken("a FITS file", "a folder or a special file")
 def pipe(folder, raw):
     os.mkfifo(folder / OBJECT)
-    return folder / OBJECT
-
-
-@broken("a FITS file", "a folder or a special file")
-def device_that_is_a_socket(folder, raw):
-    here = os.getcwd()
-    os.chdir(folder)  # a socket's path must be short
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(OBJECT)
-    os.chdir(here)
     return folder / OBJECT
 
 

@@ -1,5 +1,6 @@
 """Catalogue files of every format to one lazy table with the file's own column names."""
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,14 @@ def scan_table(path: Path) -> pl.LazyFrame:
 def _lower(path: Path, table: pl.LazyFrame) -> pl.LazyFrame:
     names = table.collect_schema().names()
     lowered = [name.strip().lower() for name in names]
-    doubled = sorted({name for name in lowered if lowered.count(name) > 1})
+    _refuse_doubles(path, lowered)
+    return table.rename(dict(zip(names, lowered, strict=True)))
+
+
+def _refuse_doubles(path: Path, names: list[str]) -> None:
+    doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise CatalogError(path, "every column once", f"{doubled} more than once")
-    return table.rename(dict(zip(names, lowered, strict=True)))
 
 
 def _first_line(err: BaseException) -> str:
@@ -70,17 +75,13 @@ def _first_line(err: BaseException) -> str:
 
 def _scan_csv(path: Path) -> pl.LazyFrame:
     """Every column as text: what a column holds is known here and need not be guessed."""
-    with path.open("rb") as stream:
-        head = stream.readline() if not path.name.endswith(".gz") else b""
-    if not head and not path.name.endswith(".gz"):
+    opener: Callable[..., Any] = gzip.open if path.name.endswith(".gz") else Path.open
+    with opener(path, "rb") as stream:
+        head = stream.readline().decode("utf-8", errors="replace").strip()
+    if not head:
         raise CatalogError(path, "a header line", "an empty file")
-    if path.name.endswith(".gz"):
-        import gzip  # noqa: PLC0415 - only where a catalogue is compressed
-
-        with gzip.open(path, "rb") as packed:
-            head = packed.readline()
-    text = head.decode("utf-8", errors="replace").lstrip("#").strip()
-    separator = max(_SEPARATORS, key=text.count)
+    separator = max(_SEPARATORS, key=head.count)
+    _refuse_doubles(path, [name.strip().lower() for name in head.split(separator)])
     return pl.scan_csv(path, separator=separator, infer_schema=False, null_values=[""])
 
 

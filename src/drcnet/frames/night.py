@@ -1,4 +1,8 @@
-"""Which files of a night belong together. Judged by names alone: nothing is opened."""
+"""Which files of a night belong together.
+
+Judged by names alone; only where an instrument's names do not say the kind of a frame, its header
+is opened.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -7,7 +11,7 @@ from pathlib import Path
 
 from drcnet.errors import FrameError, NightError
 from drcnet.frames.frame import FrameName
-from drcnet.frames.read import parse_name
+from drcnet.frames.read import read_name
 from drcnet.instruments import InstrumentProfile
 
 __all__ = ["ArmFiles", "Exposure", "Night", "Problem", "scan_night"]
@@ -169,8 +173,8 @@ def scan_night(
     exposures = []
     for lmjm, spid in keys:
         key = _key(lmjm, spid)
-        arms = {arm: _arm_files((lmjm, spid), arm, groups, problems) for arm in ("blue", "red")}
-        exposures.append(Exposure(key, lmjm, spid, arms["blue"], arms["red"]))
+        arms = {arm: _arm_files((lmjm, spid), arm, groups, problems) for arm in profile.arms}
+        exposures.append(Exposure(key, lmjm, spid, arms.get("blue"), arms.get("red")))
     return Night(tuple(exposures), tuple(problems))
 
 
@@ -197,7 +201,7 @@ def _named(files: list[Path], profile: InstrumentProfile, problems: list[Problem
     named: Named = {}
     for path in files:
         try:
-            named[path] = parse_name(path, profile)
+            named[path] = read_name(path, profile)
         except FrameError as err:
             problems.append(Problem(str(path), f"wanted {err.wanted}, got {err.came}"))
     return named

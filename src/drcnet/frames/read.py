@@ -231,11 +231,15 @@ def _header_kind(profile: InstrumentProfile, cards: Mapping[str, Any]) -> str | 
 
 
 def _header_time(path: Path, profile: InstrumentProfile, cards: Mapping[str, Any]) -> str:
-    """Local start time from a UTC card, YYYYMMDDhhmmss."""
+    """Local start time, YYYYMMDDhhmmss, from a UTC card or one of seconds since MJD 0."""
     key = profile.header_keys.get("time", "")
     try:
-        utc = dt.datetime.fromisoformat(str(cards[key]).strip())
-    except (KeyError, ValueError) as err:
+        value = cards[key]
+        if isinstance(value, int | float):
+            utc = _MJD_EPOCH + dt.timedelta(seconds=value)
+        else:
+            utc = dt.datetime.fromisoformat(str(value).strip())
+    except (KeyError, ValueError, OverflowError) as err:
         came = repr(cards.get(key))
         raise FrameError(path, f"the UTC time in the header's {key or 'time'}", came) from err
     local = utc.replace(tzinfo=None) + dt.timedelta(hours=profile.utc_offset_hours)
