@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io import fits
 
 from drcnet.config import PrepareSettings
-from drcnet.dataset import exposure
+from drcnet.dataset import calibrations, exposure
 from drcnet.errors import FrameError
 from drcnet.frames.read import parse_name
 from drcnet.stripes.measure import ArmStripes
@@ -21,7 +21,7 @@ LMJM = 82496145
 PROFILE = """
 name = "toy"
 title = "toy spectrograph"
-file_pattern = '^(?P<stage>r)(?P<kind>.)-(?P<spid>\\d+)(?P<arm>.)-(?P<time>\\d+)-\\d+-(?P<lmjm>\\d+).fit$'
+file_pattern = '^r(?P<kind>.)-(?P<spid>\\d+)(?P<arm>.)-(?P<time>\\d+)-\\d+-(?P<lmjm>\\d+).fit$'
 shape = [60, 160]
 dispersion_axis = 0
 saturation = 65535
@@ -151,8 +151,9 @@ def measure_arm(frame, calibration, settings, *, sky_fibers=None):
 
 
 def install(replace=setattr):
-    """Put the stand-ins into `drcnet.dataset.exposure`."""
+    """Put the stand-ins where frames and stripes are used."""
     for name in ("read_frame", "master_bias", "calibrate_arm", "write_calibration"):
-        replace(exposure, name, globals()[name])
+        replace(calibrations, name, globals()[name])
+    replace(exposure, "read_frame", read_frame)
     replace(exposure, "measure_arm", measure_arm)
     replace(exposure, "read_calibration", lambda path: path.read_text())

@@ -7,7 +7,7 @@ be killed, and what is there when all is done does not depend on how often that 
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,7 @@ from typing import Any
 import polars as pl
 
 from drcnet.config import PrepareSettings, SplitSettings
-from drcnet.dataset.exposure import (
-    CalibrationTask,
-    make_calibration,
-    plan_calibrations,
-    refusal,
-)
+from drcnet.dataset.calibrations import make_calibrations
 from drcnet.dataset.parallel import run_tasks
 from drcnet.dataset.plan import Plan, check
 from drcnet.dataset.split import make_split, split_digest, write_split
@@ -34,8 +29,6 @@ from drcnet.dataset.store import (
 from drcnet.dataset.tasks import ExposureTask, find_part, prepare_exposure, recorded
 from drcnet.dataset.writing import cannot_write, locked
 from drcnet.errors import CatalogError, StoreError
-from drcnet.frames.night import Exposure
-from drcnet.instruments import load_instrument
 from drcnet.provenance import atomic_write, make_provenance
 from drcnet.stripes.flags import FiberFlag
 
@@ -118,13 +111,6 @@ class PrepareSummary:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class _Calibrating:
-    task: CalibrationTask
-    settings: PrepareSettings
-    scratch: Path
-
-
 def prepare(
     night: Path,
     work: Path,
@@ -182,15 +168,6 @@ def prepare(
     return _summary(work, plan, index, fresh, name)
 
 
-def _calibrate(task: _Calibrating) -> tuple[str | None, str]:
-    """Make one calibration; its digest, or why it is refused."""
-    profile = load_instrument(task.settings.instrument)
-    try:
-        return make_calibration(task.task, profile, task.settings.stripes, task.scratch), ""
-    except Exception as err:  # noqa: BLE001 - a refused flat costs its exposures, not the batch
-        return None, refusal(err)
-
-
 def _open_or_create(
     work: Path, plan: Plan, settings: PrepareSettings, split: SplitSettings, *, overwrite: bool
 ) -> None:
@@ -237,19 +214,21 @@ def _fill(
 ) -> list[bool]:
     """Make every calibration and then every exposure; which were made now."""
     _sweep(work)
-    wanted = plan_calibrations(plan.exposures, plan.profile, work / "traces")
-    distinct = sorted({task.path: task for task in wanted.values()}.values(), key=_by_path)
-    calibrating = [_Calibrating(task, settings, work / "scratch") for task in distinct]
-    made: dict[Path, tuple[str | None, str]] = {}
     shell: dict[str, Any] = {"workers": settings.workers, "progress": progress, "client": client}
-    for number, result in run_tasks(_calibrate, calibrating, stage="calibrate", **shell):
-        made[distinct[number].path] = result
+    calibrations = make_calibrations(
+        plan.found,
+        instrument=settings.instrument,
+        settings=settings.stripes,
+        folder=work / "traces",
+        scratch=work / "scratch",
+        **shell,
+    )
     tasks = [
         ExposureTask(
             work,
             number,
             exposure,
-            {arm: _calibration(plan, exposure, arm, wanted, made) for arm in ARMS},
+            {arm: calibrations[exposure.key, arm] for arm in ARMS},
             plan.joined[exposure.key],
             settings,
         )
@@ -259,25 +238,6 @@ def _fill(
     for number, now in run_tasks(prepare_exposure, tasks, stage="prepare", **shell):
         fresh[number] = now
     return fresh
-
-
-def _by_path(task: CalibrationTask) -> Path:
-    return task.path
-
-
-def _calibration(
-    plan: Plan,
-    exposure: Exposure,
-    arm: str,
-    wanted: Mapping[tuple[str, str], CalibrationTask],
-    made: Mapping[Path, tuple[str | None, str]],
-) -> tuple[Path, str] | str:
-    """The calibration's file and digest, or why the arm cannot be used."""
-    task = wanted.get((exposure.key, arm))
-    if task is None:
-        return plan.reason(exposure.key, arm)
-    stamp, refused = made[task.path]
-    return (task.path, stamp) if stamp is not None else refused
 
 
 def _finish(

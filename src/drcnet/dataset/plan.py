@@ -9,13 +9,14 @@ from typing import Any
 import polars as pl
 
 from drcnet.config import PrepareSettings
+from drcnet.dataset.calibrations import arm_reason
 from drcnet.dataset.index import JOINED_COLUMNS
 from drcnet.dataset.store import ARMS
 from drcnet.errors import CatalogError, FrameError
 from drcnet.frames.catalog import join_fibers, read_catalog
 from drcnet.frames.fitsfile import read_header
 from drcnet.frames.frame import night_of
-from drcnet.frames.night import ArmFiles, Exposure, Problem, scan_night
+from drcnet.frames.night import ArmFiles, Exposure, Night, Problem, scan_night
 from drcnet.instruments import InstrumentProfile, load_instrument
 
 __all__ = ["Plan", "check", "find_catalog"]
@@ -71,6 +72,11 @@ class Plan:
     seconds: float
 
     @property
+    def found(self) -> Night:
+        """The exposures with everything that is known to be wrong with them."""
+        return Night(self.exposures, self.problems)
+
+    @property
     def rows(self) -> int:
         """Rows that the store would have."""
         return len(self.exposures) * self.profile.fibers.count
@@ -101,9 +107,7 @@ class Plan:
         str
             One line; empty where nothing speaks against it.
         """
-        return "; ".join(
-            _brief(p) for p in self.problems if p.exposure == key and p.arm in (arm, None)
-        )
+        return arm_reason(self.problems, key, arm)
 
     def table(self) -> pl.DataFrame:
         """List what would be used for each arm of each exposure.
@@ -305,12 +309,6 @@ def _header_problems(exposures: tuple[Exposure, ...]) -> list[Problem]:
             reason = f"wanted {err.wanted}, got {err.came}"
             problems += [Problem(str(path), reason, key, arm) for key, arm in costing]
     return problems
-
-
-def _brief(problem: Problem) -> str:
-    """A problem without folders: the same night elsewhere gives the same store."""
-    names = ", ".join(Path(where).name for where in problem.where.split(", "))
-    return f"{names}: {problem.reason}"
 
 
 def _disk_needed(n_exposure: int, profile: InstrumentProfile, settings: PrepareSettings) -> int:

@@ -16,12 +16,8 @@ from numpy.typing import NDArray
 
 from drcnet import __version__
 from drcnet.config import PrepareSettings
-from drcnet.dataset.exposure import (
-    ExposureStripes,
-    fiber_table,
-    input_digests,
-    measure_exposure,
-)
+from drcnet.dataset.calibrations import input_digests
+from drcnet.dataset.exposure import ExposureStripes, fiber_table, measure_exposure
 from drcnet.dataset.index import index_rows
 from drcnet.dataset.store import (
     ARMS,
@@ -94,7 +90,7 @@ def prepare_exposure(task: ExposureTask) -> bool:
     profile = load_instrument(task.settings.instrument)
     measured = measure_exposure(
         task.exposure,
-        {arm: c if isinstance(c, str) else c[0] for arm, c in task.calibrations.items()},
+        task.calibrations,
         profile,
         task.settings.stripes,
         scratch=task.work / "scratch",

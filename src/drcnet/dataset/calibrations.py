@@ -1,0 +1,322 @@
+"""Flats, arcs and biases into calibrations: each distinct one once, shared by its exposures."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drcnet import __version__
+from drcnet.config import StripeSettings
+from drcnet.dataset.parallel import run_tasks
+from drcnet.dataset.store import ARMS
+from drcnet.dataset.writing import cannot_write
+from drcnet.errors import DrcnetError, StoreError
+from drcnet.frames.calibrate import master_bias
+from drcnet.frames.night import ArmFiles, Exposure, Night, Problem
+from drcnet.frames.read import parse_name, read_frame
+from drcnet.instruments import InstrumentProfile, load_instrument
+from drcnet.provenance import atomic_write, digest, file_digest
+from drcnet.stripes.calibration import calibrate_arm
+from drcnet.stripes.calibration_file import write_calibration
+
+__all__ = [
+    "CalibrationTask",
+    "arm_reason",
+    "input_digests",
+    "make_calibration",
+    "make_calibrations",
+    "read_bias",
+    "refusal",
+]
+
+_Inputs: TypeAlias = tuple[Path, Path | None, tuple[Path, ...]]
+"""Flat, arc and biases: what makes one calibration another."""
+
+
+@dataclass(frozen=True)
+class CalibrationTask:
+    """One calibration to make: a flat, an arc and the bias frames of one arm.
+
+    Parameters
+    ----------
+    path : Path
+        Where the calibration rests, `SPID-ARM-LMJM.fits`.
+    files : ArmFiles
+        Whose flat, arc and bias frames to use.
+    instrument : str
+        The instrument's profile, for `load_instrument`.
+    settings : StripeSettings
+        Degrees and thresholds.
+    scratch : Path
+        Folder for master biases.
+    """
+
+    path: Path
+    files: ArmFiles
+    instrument: str
+    settings: StripeSettings
+    scratch: Path
+
+    @property
+    def stamp(self) -> Path:
+        """Where the digest of the inputs of a finished calibration rests."""
+        return self.path.with_name(f".{self.path.stem}.digest")
+
+
+def make_calibrations(
+    night: Night,
+    *,
+    instrument: str,
+    settings: StripeSettings,
+    folder: Path,
+    scratch: Path,
+    **shell: Any,
+) -> dict[tuple[str, str], tuple[Path, str] | str]:
+    """Make every calibration that a night's exposures need, each distinct one once.
+
+    Parameters
+    ----------
+    night : Night
+        From `scan_night`.
+    instrument : str
+        The instrument's profile, for `load_instrument`.
+    settings : StripeSettings
+        Degrees and thresholds.
+    folder : Path
+        Where the calibrations shall rest, `SPID-ARM-LMJM.fits` of the flat.
+    scratch : Path
+        Folder for master biases.
+    **shell : dict
+        Workers, progress and client of `run_tasks`.
+
+    Returns
+    -------
+    dict of (str, str) to (Path, str) or str
+        By exposure key and arm: the calibration's file and digest, or why there is none.
+    """
+    profile = load_instrument(instrument)
+    wanted, files_of = _wanted(night.exposures)
+    names = _names(files_of, profile)
+    tasks = [
+        CalibrationTask(folder / f"{names[inputs]}.fits", files, instrument, settings, scratch)
+        for inputs, files in sorted(files_of.items(), key=lambda item: names[item[0]])
+    ]
+    made: dict[Path, tuple[str | None, str]] = {}
+    for number, result in run_tasks(make_calibration, tasks, stage="calibrate", **shell):
+        made[tasks[number].path] = result
+    found: dict[tuple[str, str], tuple[Path, str] | str] = {}
+    for exposure in night.exposures:
+        for arm in ARMS:
+            key = (exposure.key, arm)
+            if key not in wanted:
+                found[key] = arm_reason(night.problems, *key)
+                continue
+            path = folder / f"{names[wanted[key]]}.fits"
+            stamp, refused = made[path]
+            found[key] = refused if stamp is None else (path, stamp)
+    return found
+
+
+def _wanted(
+    exposures: Sequence[Exposure],
+) -> tuple[dict[tuple[str, str], _Inputs], dict[_Inputs, ArmFiles]]:
+    """What each arm is calibrated with, and one arm's files for each distinct calibration."""
+    wanted: dict[tuple[str, str], _Inputs] = {}
+    files_of: dict[_Inputs, ArmFiles] = {}
+    for exposure in exposures:
+        for arm in ARMS:
+            files: ArmFiles | None = getattr(exposure, arm)
+            if files is not None:
+                inputs = (files.flat, files.arc, files.biases)
+                wanted[exposure.key, arm] = inputs
+                files_of.setdefault(inputs, files)
+    return wanted, files_of
+
+
+def _names(files_of: Mapping[_Inputs, ArmFiles], profile: InstrumentProfile) -> dict[_Inputs, str]:
+    """Name each calibration after its flat, and number those of one flat and other arcs."""
+    names: dict[_Inputs, str] = {}
+    taken: Counter[str] = Counter()
+    for inputs in sorted(files_of, key=str):
+        flat = parse_name(inputs[0], profile)
+        name = f"{flat.spid:02d}-{flat.arm}-{flat.lmjm}"
+        taken[name] += 1
+        names[inputs] = name if taken[name] == 1 else f"{name}-{taken[name]}"
+    return names
+
+
+def make_calibration(task: CalibrationTask) -> tuple[str | None, str]:
+    """Make a calibration and write it, unless the same one is there already.
+
+    Parameters
+    ----------
+    task : CalibrationTask
+        What to make and where it rests.
+
+    Returns
+    -------
+    (str or None, str)
+        Digest of its inputs (file contents, settings, instrument and version) and nothing; or
+        None and why it is refused.
+
+    Raises
+    ------
+    StoreError
+        It cannot be written.
+    """
+    try:
+        return _make(task), ""
+    except Exception as err:  # noqa: BLE001 - a refused flat costs its exposures, not the batch
+        return None, refusal(err)
+
+
+def _make(task: CalibrationTask) -> str:
+    profile, settings = load_instrument(task.instrument), task.settings
+    files = task.files
+    inputs = input_digests([files.flat, files.arc, *files.biases])
+    stamp = digest([inputs, settings.model_dump(), profile.model_dump(), __version__])
+    if task.path.is_file() and task.stamp.is_file() and task.stamp.read_text() == stamp:
+        return stamp
+    bias = read_bias(files, profile, settings, task.scratch)
+    flat = read_frame(files.flat, profile, master_bias=bias)
+    arc = None if files.arc is None else read_frame(files.arc, profile, master_bias=bias)
+    calibration = calibrate_arm(flat, arc, profile, settings)
+    try:
+        task.stamp.unlink(missing_ok=True)
+        write_calibration(task.path, calibration)
+        with atomic_write(task.stamp) as partial:
+            partial.write_text(stamp)
+    except OSError as err:
+        raise cannot_write(task.path, err) from err
+    return stamp
+
+
+def refusal(err: Exception) -> str:
+    """Turn what went wrong with one frame into a reason, or raise it again.
+
+    Parameters
+    ----------
+    err : Exception
+        What was raised.
+
+    Returns
+    -------
+    str
+        One line. An error that is not ours is named as unexpected, with its type.
+
+    Raises
+    ------
+    Exception
+        A `StoreError` or `MemoryError`, which other frames would meet too.
+    """
+    if isinstance(err, StoreError | MemoryError):
+        raise err
+    if isinstance(err, DrcnetError):
+        # The file's name without its folder: the same night elsewhere gives the same store.
+        return f"{Path(err.where).name}: wanted {err.wanted}, got {err.came}"
+    return f"unexpected {type(err).__name__}: {err}"
+
+
+def arm_reason(problems: Sequence[Problem], key: str, arm: str) -> str:
+    """Say why an arm of an exposure has no files that can be used.
+
+    Parameters
+    ----------
+    problems : sequence of Problem
+        From `scan_night`.
+    key : str
+        The exposure.
+    arm : str
+        'blue' or 'red'.
+
+    Returns
+    -------
+    str
+        One line, with files but without their folders: the same night elsewhere gives the same
+        store. Empty where nothing speaks against the arm.
+    """
+    lines = []
+    for problem in problems:
+        if problem.exposure == key and problem.arm in (arm, None):
+            names = ", ".join(Path(where).name for where in problem.where.split(", "))
+            lines.append(f"{names}: {problem.reason}")
+    return "; ".join(lines)
+
+
+def input_digests(paths: Sequence[Path | None]) -> dict[str, str]:
+    """Name files by their content.
+
+    Parameters
+    ----------
+    paths : sequence of Path or None
+        Files; None is left out.
+
+    Returns
+    -------
+    dict of str to str
+        File name to digest; 'unreadable' for a file that cannot be read.
+    """
+    digests = {}
+    for path in paths:
+        if path is not None:
+            try:
+                digests[path.name] = file_digest(path)
+            except OSError:
+                digests[path.name] = "unreadable"
+    return digests
+
+
+def read_bias(
+    files: ArmFiles, profile: InstrumentProfile, settings: StripeSettings, scratch: Path
+) -> NDArray[np.float32] | None:
+    """Read the master bias of an arm, made once and then kept.
+
+    Parameters
+    ----------
+    files : ArmFiles
+        Whose bias frames.
+    profile : InstrumentProfile
+        The instrument.
+    settings : StripeSettings
+        Whether a bias is wanted.
+    scratch : Path
+        Folder where it is kept.
+
+    Returns
+    -------
+    ndarray, shape (n_spatial, n_wave), float32, or None
+        ADU; None where no bias is wanted or there are no bias frames.
+
+    Raises
+    ------
+    FrameError
+        A bias frame is refused.
+    StoreError
+        It cannot be kept.
+    """
+    if not settings.subtract_bias or not files.biases:
+        return None
+    names = "\n".join(f"{path.absolute()} {_modified(path)}" for path in files.biases)
+    path = scratch / f"bias-{hashlib.sha256(names.encode()).hexdigest()[:16]}.npy"
+    if path.is_file():
+        return np.load(path)  # type: ignore[no-any-return]
+    bias = master_bias(files.biases, profile)
+    try:
+        with atomic_write(path) as partial, partial.open("wb") as stream:
+            np.save(stream, bias)
+    except OSError as err:
+        raise cannot_write(path, err) from err
+    return bias
+
+
+def _modified(path: Path) -> str:
+    try:
+        stat = path.stat()
+    except OSError:
+        return "unreadable"
+    return f"{stat.st_size} {stat.st_mtime_ns}"
