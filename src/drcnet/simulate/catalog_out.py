@@ -76,7 +76,10 @@ def designation(ra: float, dec: float) -> str:
 
 
 def fiber_truth(
-    observations: Sequence[Observation], stars: StarSet, positions: pl.DataFrame
+    observations: Sequence[Observation],
+    stars: StarSet,
+    positions: pl.DataFrame,
+    blank: pl.DataFrame,
 ) -> pl.DataFrame:
     """Tell what every fibre truly looked at.
 
@@ -88,18 +91,21 @@ def fiber_truth(
         The stars.
     positions : DataFrame
         One row a star: `designation`, `ra`, `dec`, `rv`, `reddening`.
+    blank : DataFrame
+        One row a sky fibre, in the order of plates, spectrographs and fibres: `designation`,
+        `ra`, `dec`.
 
     Returns
     -------
     DataFrame
         One row a plate, spectrograph and fibre: `planid`, `spid`, `fiberid`, `lmjmlist`,
-        `target` ('star', 'sky', 'dead'), `star`, `designation`, `class`, `subclass` (empty
-        without a star), `scale`, `throughput`, `velocity`, `reddening`, `snr_target` and the
+        `target` ('star', 'sky', 'dead'), `star`, `class`, `subclass` (empty without a star),
+        `designation`, `ra`, `dec` (empty and NaN for a dead fibre), `scale`, `throughput`,
+        `velocity` (heliocentric), `reddening`, `snr_target` and the
         catalogue's five S/N (NaN without a star).
     """
-    names = stars.table.select("star", "class", "subclass").with_columns(
-        designation=positions["designation"]
-    )
+    places = pl.concat([part.select("designation", "ra", "dec") for part in (positions, blank)])
+    next_blank = len(positions)
     parts = []
     for seen in observations:
         index = seen.assignment.star
@@ -112,9 +118,17 @@ def fiber_truth(
             "lmjmlist": ["-".join(str(e.lmjm) for e in seen.plate.exposures)] * len(index),
             "target": kinds,
         }
-        for name in names.columns:
-            values = names[name].to_numpy()[np.maximum(index, 0)]
+        for name in ("star", "class", "subclass"):
+            values = stars.table[name].to_numpy()[np.maximum(index, 0)]
             columns[name] = np.where(is_star, values, "")
+        place = np.maximum(index, 0)
+        is_sky = index == SKY
+        place[is_sky] = next_blank + np.arange(is_sky.sum())
+        next_blank += int(is_sky.sum())
+        looking = is_star | is_sky
+        columns["designation"] = np.where(looking, places["designation"].to_numpy()[place], "")
+        for name in ("ra", "dec"):
+            columns[name] = np.where(looking, places[name].to_numpy()[place], np.nan)
         for name in ("scale", "throughput", "velocity", "reddening"):
             columns[name] = getattr(seen.fibers, name)
         columns["snr_target"] = seen.assignment.target
@@ -153,7 +167,7 @@ def catalog(
         'Unknown'. Dead fibres have no row.
     """
     rows = truth.filter(pl.col("target") != "dead")
-    parameters = stars.select("star", "ra", "dec", "teff", "logg", "feh", true_rv="rv")
+    parameters = stars.select("star", "teff", "logg", "feh", true_rv="rv")
     rows = rows.join(parameters, on="star", how="left", maintain_order="left")
     is_star = pl.col("target") == "star"
     noise = pl.Series(np.random.default_rng([seed, 6]).normal(size=len(rows)))
@@ -170,14 +184,14 @@ def catalog(
 
     return rows.with_columns(z=pl.col("rv") / LIGHT_SPEED).select(
         "obsid",
-        pl.when(is_star).then("designation").otherwise(pl.lit("")).alias("designation"),
+        "designation",
         pl.lit(obsdate).alias("obsdate"),
         pl.lit(lmjd).alias("lmjd"),
         "planid",
         "spid",
         "fiberid",
-        number("ra", 6).alias("ra_obs"),
-        number("dec", 6).alias("dec_obs"),
+        pl.col("ra").round(6).alias("ra_obs"),
+        pl.col("dec").round(6).alias("dec_obs"),
         *(number(name, 2) for name in BANDS),
         pl.when(is_star).then(pl.lit("Star")).otherwise(pl.lit("Sky")).alias("objtype"),
         pl.when(is_star).then(pl.lit("STAR")).otherwise(pl.lit("Unknown")).alias("class"),

@@ -324,40 +324,36 @@ class Readout:
         profile = self.profile
         turned = image if profile.arms[self.arm].direction > 0 else image[:, ::-1]
         chip = turned.T if profile.dispersion_axis == 0 else turned
+        y0 = min(amp.data_y[0] for amp in profile.amplifiers)
+        x0 = min(amp.data_x[0] for amp in profile.amplifiers)
         own = np.random.default_rng(self.bias.seed)
         adu = np.zeros(profile.shape, dtype=np.float32)
-        origin = (
-            min(a.data_y[0] for a in profile.amplifiers),
-            min(a.data_x[0] for a in profile.amplifiers),
-        )
         for amp in profile.amplifiers:
-            level = own.uniform(900, 1300) + rng.normal(0, self.bias.drift)
-            columns = own.normal(0, self.bias.pattern, amp.data_x[1] - amp.data_x[0])
-            glow = own.uniform(0.5, 3.0)
-            rows = level + self._row_drift(rng)
+            rows = own.uniform(900, 1300) + self._levels(rng)
             data = adu[slice(*amp.data_y), slice(*amp.data_x)]
-            y, x = (
-                slice(span[0] - zero, span[1] - zero)
-                for span, zero in zip((amp.data_y, amp.data_x), origin, strict=True)
-            )
-            np.divide(chip[y, x], amp.gain, out=data, casting="same_kind")
-            ramp = glow * np.linspace(0, 1, data.shape[0]) ** 2
-            data += columns.astype(np.float32)
-            data += (rows[slice(*amp.data_y)] + ramp).astype(np.float32)[:, None]
-            data += rng.standard_normal(data.shape, dtype=np.float32) * np.float32(
-                amp.read_noise / amp.gain
-            )
+            part = chip[
+                amp.data_y[0] - y0 : amp.data_y[1] - y0, amp.data_x[0] - x0 : amp.data_x[1] - x0
+            ]
+            np.divide(part, amp.gain, out=data, casting="same_kind")
+            data += own.normal(0, self.bias.pattern, data.shape[1]).astype(np.float32)
+            ramp = np.linspace(0.0, 1.0, len(data), dtype=np.float64) ** 2
+            data += _column(np.multiply(ramp, own.uniform(0.5, 3.0)))
             over = adu[slice(*amp.overscan_y), slice(*amp.overscan_x)]
-            over += rows[slice(*amp.overscan_y)].astype(np.float32)[:, None]
-            over += rng.standard_normal(over.shape, dtype=np.float32) * np.float32(
-                amp.read_noise / amp.gain
-            )
+            noise = np.float32(amp.read_noise / amp.gain)
+            for area, span in ((data, amp.data_y), (over, amp.overscan_y)):
+                wander = noise * rng.standard_normal(area.shape, dtype=np.float32)
+                np.add(area, wander + _column(rows[slice(*span)]), out=area)
         np.rint(adu, out=adu)
         np.clip(adu, 0, min(profile.saturation, 65535), out=adu)
         return adu.astype(np.uint16)
 
-    def _row_drift(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Slow wander of the level while the rows are read, ADU; shape (n_y,)."""
-        n_y = self.profile.shape[0]
+    def _levels(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Offset of this frame's level, and its slow wander over the rows, ADU; shape (n_y,)."""
         phase = rng.uniform(0, 2 * np.pi)
-        return np.asarray(0.6 * np.sin(np.linspace(0, 5, n_y) + phase))
+        wander = 0.6 * np.sin(np.linspace(0.0, 5.0, self.profile.shape[0]) + phase)
+        return np.asarray(wander + rng.normal(0, self.bias.drift), dtype=np.float64)
+
+
+def _column(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """One value a row, ready to be added to an image."""
+    return values.astype(np.float32)[:, None]

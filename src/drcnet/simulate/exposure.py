@@ -27,7 +27,7 @@ from drcnet.simulate.detector import (
     render,
 )
 from drcnet.simulate.light import Camera, FiberInput, arc_light, flat_light, object_light
-from drcnet.simulate.optics import Optics, ccd_seed, make_optics
+from drcnet.simulate.optics import Optics, Traces, ccd_seed, make_optics
 from drcnet.simulate.plan import Exposure
 from drcnet.simulate.sky import SkyModel
 
@@ -183,7 +183,7 @@ def _layers(task: FrameTask) -> list[Layer]:
         return [cosmic]
     optics = frame_optics(settings, task.profile, task.spid, task.arm, task.exposure)
     traces = optics.traces()
-    fibers = FiberLight(traces, _light(task, optics), settings.wing_fraction)
+    fibers = FiberLight(traces, _light(task, traces), settings.wing_fraction)
     return [
         fibers,
         ScatteredLight(settings.scattered_light + fibers.lost_share()),
@@ -193,16 +193,13 @@ def _layers(task: FrameTask) -> list[Layer]:
     ]
 
 
-def _light(task: FrameTask, optics: Optics) -> NDArray[np.float32]:
+def _light(task: FrameTask, traces: Traces) -> NDArray[np.float32]:
     settings = task.settings
-    traces = optics.traces()
     camera = Camera(task.profile, task.arm, settings.wavelength_fwhm, task.seconds)
     if task.exposure.kind == "object":
-        assert_object = (task.fibers, task.sky, task.solar)
-        fibers, sky, solar = assert_object
-        if fibers is None or sky is None or solar is None:
+        if task.fibers is None or task.sky is None or task.solar is None:
             raise ValueError("an object frame needs fibers, sky and solar")
-        return object_light(fibers, traces, sky, solar, camera)
+        return object_light(task.fibers, traces, task.sky, task.solar, camera)
     pattern = throughput(settings, task.profile, task.spid, task.dead)
     return (flat_light if task.exposure.kind == "flat" else arc_light)(pattern, traces, camera)
 

@@ -98,9 +98,9 @@ class Optics:
         across, along = self.shift
         t = 2.0 * (np.arange(self.n_wave) - along) / (self.n_wave - 1) - 1.0
         return Traces(
-            polynomial.polyval(t, self.centers.T) + across,
-            polynomial.polyval(t, self.fwhm.T),
-            polynomial.polyval(t, self.wavelength.T),
+            np.asarray(polynomial.polyval(t, self.centers.T) + across, dtype=np.float64),
+            np.asarray(polynomial.polyval(t, self.fwhm.T), dtype=np.float64),
+            np.asarray(polynomial.polyval(t, self.wavelength.T), dtype=np.float64),
         )
 
 

@@ -170,7 +170,7 @@ def frame_file(
     str
         Such as 'ro-01b-20150923190003-0012-82495860.fit'.
     """
-    kinds = {kind: letter for letter, kind in profile.file_kinds.items()}
+    kinds: dict[str, str] = {kind: letter for letter, kind in profile.file_kinds.items()}
     letter = profile.arms[arm].letter
     late = timedelta(seconds=2 + 5 * list(profile.arms).index(arm) + spid % 4)
     time = (exposure.start + late).strftime("%Y%m%d%H%M%S")

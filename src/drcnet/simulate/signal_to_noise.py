@@ -10,7 +10,7 @@ from drcnet.config import SimulateSettings
 from drcnet.errors import ConfigError
 from drcnet.instruments import InstrumentProfile
 from drcnet.simulate.light import PIVOT, FiberInput, extinction, sensitivity
-from drcnet.simulate.sky import SkyModel, telluric_transmission
+from drcnet.simulate.sky import SkyModel, smear, telluric_transmission
 from drcnet.simulate.spectra import rest_grid
 
 __all__ = ["BANDS", "NoiseModel", "optimal_variance"]
@@ -71,6 +71,16 @@ def optimal_variance(
     light = np.maximum(light, 1e-6)
     ratio = np.log(np.asarray(background) / light + 1e-12)
     return np.asarray(light / np.exp(np.interp(ratio, np.log(_RATIO), np.log(h))))
+
+
+@dataclass(frozen=True, eq=False)
+class _ArmTerms:
+    """Electrons a row of each fibre in one arm, on a coarse grid of wavelengths."""
+
+    star: NDArray[np.float64]  # (n_fiber, n), at scale 1
+    sky: NDArray[np.float64]  # (n_fiber, n)
+    rows: NDArray[np.float64]  # (n,), rows in a catalogue pixel
+    inside: NDArray[np.bool_]  # (n,), whether the arm reaches there
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,21 +161,16 @@ class NoiseModel:
             high, low = np.where(above, middle, high), np.where(above, low, middle)
         return np.where(wanted, 10.0 ** ((low + high) / 2), 0.0)
 
-    def _terms(
-        self, fibers: FiberInput, band: tuple[float, float]
-    ) -> list[tuple[NDArray[np.float64], ...]]:
-        """Per arm: star electrons a row at scale 1, sky electrons a row, rows a pixel, index."""
+    def _terms(self, fibers: FiberInput, band: tuple[float, float]) -> list[_ArmTerms]:
+        """Sample star and sky in each arm that reaches the band."""
         wave = 10.0 ** np.arange(np.log10(band[0]), np.log10(band[1]), 5e-4)
         rest = rest_grid()
         place = np.clip(np.searchsorted(rest, wave), 0, len(rest) - 1)
         stars = fibers.flux[:, place] * wave / PIVOT * extinction(wave, fibers.reddening)
         stars = stars * telluric_transmission(wave, self.sky.airmass)
-        step = float(np.diff(wave).mean())
-        glow = self.sky.continuum(wave) + self.sky.moonlight(wave, self.solar[place])
+        glow = self.sky.continuum(wave) + self.sky.moonlight(wave, self.solar[place].astype(float))
         grid = np.arange(band[0] - 60, band[1] + 60, 0.5)
-        from_lines = self._smeared_lines(grid)
-        glow = glow + np.interp(wave, grid, from_lines)
-        del step
+        glow = glow + np.interp(wave, grid, self._lines(grid))
         terms = []
         for name, arm in self.profile.arms.items():
             inside = (wave > arm.wavelength_start) & (wave < arm.wavelength_stop)
@@ -175,31 +180,28 @@ class NoiseModel:
             factor = sensitivity(wave, self.profile, name) * row * self.seconds * inside
             share = fibers.throughput[:, None]
             rows = wave * np.log(10.0) * PIXEL / row
-            terms.append((stars * factor * share, glow * factor * share, rows, inside))
+            terms.append(_ArmTerms(stars * factor * share, glow * factor * share, rows, inside))
         return terms
 
-    def _smeared_lines(self, grid: NDArray[np.float64]) -> NDArray[np.float64]:
-        from drcnet.simulate.sky import smear  # noqa: PLC0415
-
+    def _lines(self, grid: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sky lines at about the instrument's resolution."""
         arms = self.profile.arms.values()
         row = max((a.wavelength_stop - a.wavelength_start) for a in arms) / self.profile.n_wave
         return smear(self.sky.lines(grid), self.settings.wavelength_fwhm * row, grid[1] - grid[0])
 
-    def _snr(
-        self, terms: list[tuple[NDArray[np.float64], ...]], scale: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def _snr(self, terms: list[_ArmTerms], scale: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Median over the band of the arms' S/N added in quadrature."""
         if not terms:
             return np.full(len(scale), np.nan)
-        squared = np.zeros(terms[0][0].shape)
-        covered = np.zeros(squared.shape[1], dtype=bool)
-        n_sky = max(self.settings.sky_fibers, 1) if self.settings.sky_fibers else np.inf
+        squared = np.zeros_like(terms[0].star)
+        covered = np.any([arm.inside for arm in terms], axis=0)
+        n_sky = self.settings.sky_fibers or np.inf
         shape = {"fwhm": self.settings.profile_fwhm, "wing_fraction": self.settings.wing_fraction}
         noise = float(np.mean([a.read_noise**2 for a in self.profile.amplifiers]))
-        for star, sky, rows, inside in terms:
-            signal = star * scale[:, None]
-            variance = optimal_variance(signal + sky, noise, **shape)
-            variance = variance + optimal_variance(sky, noise, **shape) / n_sky
-            squared += np.where(inside, rows * signal**2 / variance, 0.0)
-            covered |= inside
+        for arm in terms:
+            signal = arm.star * scale[:, None]
+            variance = optimal_variance(signal + arm.sky, noise, **shape)
+            variance = variance + optimal_variance(arm.sky, noise, **shape) / n_sky
+            squared += np.where(arm.inside, arm.rows * signal**2 / variance, 0.0)
         value = np.sqrt(self.settings.exposures * squared)
         return np.asarray(np.median(value[:, covered], axis=1))

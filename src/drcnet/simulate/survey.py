@@ -105,6 +105,7 @@ class _Plan:
     profile: InstrumentProfile
     stars: StarSet
     positions: pl.DataFrame
+    blank: pl.DataFrame
     calibrations: list[Exposure]
     observations: list[Observation]
     digest: str
@@ -112,7 +113,12 @@ class _Plan:
 
 def _make_plan(settings: SimulateSettings, profile: InstrumentProfile, stars: StarSet) -> _Plan:
     calibrations, plates = make_schedule(settings)
-    positions = draw_positions(settings, len(stars.table))
+    n_star, n_sky = (
+        len(stars.table),
+        settings.sky_fibers * settings.plates * len(settings.spectrographs),
+    )
+    places = draw_positions(settings, n_star + n_sky)
+    positions, blank = places[:n_star], places[n_star:]
     assignments = assign(settings, profile, stars)
     observations = [
         observe(settings, profile, stars, positions, (plate, spid, assignments[plate.index, spid]))
@@ -122,7 +128,7 @@ def _make_plan(settings: SimulateSettings, profile: InstrumentProfile, stars: St
     asked = settings.model_dump(mode="json", exclude={"workers", "library", "lines"})
     content = hashlib.sha256(stars.flux.tobytes()).hexdigest()
     name = digest([asked, profile.model_dump(mode="json"), content])
-    return _Plan(settings, profile, stars, positions, calibrations, observations, name)
+    return _Plan(settings, profile, stars, positions, blank, calibrations, observations, name)
 
 
 def _tasks(plan: _Plan, folder: Path) -> Iterator[FrameTask]:
@@ -160,6 +166,8 @@ def _claim(night: Path, plan: _Plan, *, overwrite: bool) -> None:
     """Make sure that the folder may be filled; clear another night's files if so asked."""
     raw = night / "raw"
     mine = {task.path.name for task in _tasks(plan, raw)}
+    for stale in raw.glob(".*.partial.*"):  # left by a run that was killed
+        stale.unlink()
     there = sorted(raw.glob("*")) if raw.is_dir() else []
     others = [p for p in there if p.name not in mine or frame_digest(p) != plan.digest]
     if others and not overwrite:
@@ -203,7 +211,7 @@ def _write_tables(plan: _Plan, night: Path) -> None:
     """Write catalogue, truth and provenance; the last file says that the night is whole."""
     settings = plan.settings
     stars = pl.concat([plan.stars.table, plan.positions], how="horizontal")
-    fibers = fiber_truth(plan.observations, plan.stars, plan.positions)
+    fibers = fiber_truth(plan.observations, plan.stars, plan.positions, plan.blank)
     lmjm = plan.observations[0].plate.exposures[0].lmjm
     table = catalog(fibers, stars, obsdate=settings.date, lmjd=lmjd_of(lmjm), seed=settings.seed)
     write_catalog(table, night)
