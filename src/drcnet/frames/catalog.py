@@ -5,7 +5,7 @@ becomes null, and a fibre finds its row or the reason why not.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import polars as pl
@@ -69,6 +69,7 @@ _SPELLINGS: dict[str, tuple[str, ...]] = {
 
 _NEEDED = ("spid", "fiberid", "raw_class", "subclass", "snrr")
 _DERIVED = {"star", "class", "is_sky"}
+_MISSING = -9999
 _MISSING_TEXT = ("", "null", "NULL", "nan", "NaN", "None")
 _LMJM = r"\b\d{8,9}\b"  # '86009' stands in some real lists: cut short, it names no minute
 _CLASS = re.compile(r"^(?:sd|[dg])?([OBAFGKM])(?=\d|$)")
@@ -100,13 +101,8 @@ def read_catalog(
         The file cannot be read, a needed column is missing (what is there is listed), or a
         value is no number.
     """
-    table = scan_catalog(path)
-    if spid is not None:
-        table = table.filter(pl.col("spid") == spid)
-    if nights is not None:
-        table = table.filter(pl.col("lmjd").is_in(list(nights)) | pl.col("lmjd").is_null())
     try:
-        rows = table.collect()
+        rows = _scan(path, spid, nights).collect()
     except pl.exceptions.PolarsError as err:
         came = str(err).strip().splitlines()[0]
         raise CatalogError(path, "numbers where numbers belong", came) from err
@@ -126,24 +122,52 @@ def scan_catalog(path: Path) -> pl.LazyFrame:
     LazyFrame
         The columns of `CATALOG_COLUMNS`; `star` is null where the file does not name it.
     """
+    return _scan(path, None, None)
+
+
+def _scan(path: Path, spid: int | None, nights: Collection[int] | None) -> pl.LazyFrame:
     table = scan_table(path)
     schema = table.collect_schema()
+    found = _spelled(path, schema)
+    keep = _filters(spid, nights)
+    for ours, test in keep.items():
+        raw = found[ours]
+        if raw is not None and schema[raw].is_integer():
+            # On the file's own column a test lets the reader skip whole blocks.
+            table = table.filter(test(pl.col(raw)))
+    table = table.select(
+        _column(found[ours], schema, dtype).alias(ours) for ours, dtype in CATALOG_COLUMNS.items()
+    )
+    if found["lmjd"] is None:
+        lmjm = pl.col("lmjmlist").list.first()
+        table = table.with_columns(lmjd=((lmjm + 720) // 1440).cast(pl.Int64))
+    for ours, test in keep.items():
+        table = table.filter(test(pl.col(ours)))
+    sky = pl.any_horizontal(pl.col("objtype", "fibertype").str.to_lowercase() == "sky")
+    return table.with_columns(_class_column().alias("class"), sky.fill_null(False).alias("is_sky"))
+
+
+def _spelled(path: Path, schema: pl.Schema) -> dict[str, str | None]:
+    """Our column to theirs, None where they have none."""
     found = {
         ours: next((name for name in _SPELLINGS.get(ours, (ours,)) if name in schema), None)
         for ours in CATALOG_COLUMNS
     }
-    if found["raw_class"] == "class" and "raw_class" not in schema:
-        found["class"] = None
     _refuse_missing(path, found, schema.names())
-    columns = [
-        _column(found[ours], schema, dtype).alias(ours) for ours, dtype in CATALOG_COLUMNS.items()
-    ]
-    table = table.select(columns)
-    if found["lmjd"] is None:
-        lmjm = pl.col("lmjmlist").list.first()
-        table = table.with_columns(lmjd=((lmjm + 720) // 1440).cast(pl.Int64))
-    sky = pl.any_horizontal(pl.col("objtype", "fibertype").str.to_lowercase() == "sky")
-    return table.with_columns(_class_column().alias("class"), sky.fill_null(False).alias("is_sky"))
+    return found
+
+
+def _filters(
+    spid: int | None, nights: Collection[int] | None
+) -> dict[str, Callable[[pl.Expr], pl.Expr]]:
+    """Tests by column of ours; a row that does not say its night is not left out."""
+    keep: dict[str, Callable[[pl.Expr], pl.Expr]] = {}
+    if spid is not None:
+        keep["spid"] = lambda column: column == spid
+    if nights is not None:
+        known = [*nights, _MISSING]
+        keep["lmjd"] = lambda column: column.is_in(known) | column.is_null()
+    return keep
 
 
 def class_of(raw_class: str | None, subclass: str | None) -> str | None:
@@ -275,12 +299,12 @@ def _column(
         column = column.str.replace(r"\.0*$", "")
     column = column.cast(dtype)
     if dtype == pl.Float64:
-        return pl.when((column > -9998.5) & column.is_not_nan()).then(column)
+        return pl.when((column > _MISSING + 0.5) & column.is_not_nan()).then(column)
     if dtype == pl.Int64:
-        return pl.when(column != -9999).then(column)
-    return (
-        pl.when(~column.is_in(["-9999", "-9999.0"])).then(column) if dtype == pl.String else column
-    )
+        return pl.when(column != _MISSING).then(column)
+    if dtype == pl.String:
+        return pl.when(~column.is_in([str(_MISSING), f"{_MISSING}.0"])).then(column)
+    return column
 
 
 def _lmjm_list(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
