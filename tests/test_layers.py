@@ -18,6 +18,7 @@ ORDER = {
     "dataset": 6,
     "checkpoint": 7,
     "train": 8,
+    "classify_tables": 7,
     "classify": 8,
     "evaluate": 9,
     "report": 10,

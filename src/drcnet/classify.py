@@ -1,0 +1,288 @@
+"""New frames into one row a fibre: its class, how sure, how bright, or why not.
+
+The frames go through the functions that `prepare` uses, cut and normalised as the checkpoint's
+card says, so training and use cannot drift apart. No catalogue is needed.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from drcnet.checkpoint import Card, Classifier, load_classifier
+from drcnet.classify_tables import check_output, write_table
+from drcnet.config import StripeSettings
+from drcnet.dataset.calibrations import input_digests, make_calibrations
+from drcnet.dataset.exposure import (
+    BLOCKING,
+    ExposureStripes,
+    blocking_reason,
+    fiber_table,
+    measure_exposure,
+)
+from drcnet.dataset.parallel import run_tasks
+from drcnet.dataset.store import ARMS, Progress
+from drcnet.errors import FrameError
+from drcnet.frames.night import Exposure, Night, scan_night
+from drcnet.frames.read import parse_name
+from drcnet.instruments import InstrumentProfile, load_instrument
+from drcnet.provenance import make_provenance
+from drcnet.stripes.flags import FiberFlag, flag_names
+
+__all__ = ["Classified", "FrameTask", "classify", "classify_frame", "classify_stripes"]
+
+_REJECTED = BLOCKING | FiberFlag.NO_SIGNAL
+"""No class is given where the light could not be told from sky, or is not there."""
+
+
+@dataclass(frozen=True, eq=False)
+class Classified:
+    """What `classify` found.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a fibre of each exposure: exposure, lmjm, spid, fiberid, class (null where there
+        is none), p_CLASS of each class, snr_blue, snr_red (`snr_frame`), flags, flag_names,
+        reason.
+    problems : tuple of str
+        Frames and files that could not be used, one line each.
+    """
+
+    table: pl.DataFrame
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FrameTask:
+    """Everything that `classify_frame` needs, sent to another process.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        Its files.
+    calibrations : dict of str to (Path, str) or str
+        Arm to its calibration's file and digest, or why there is none.
+    checkpoint : Path
+        The run folder.
+    device : str
+        'auto', 'cpu' or 'cuda'.
+    scratch : Path
+        Folder for master biases.
+    threads : int or None
+        Threads of the network; None leaves them as they are.
+    """
+
+    exposure: Exposure
+    calibrations: dict[str, tuple[Path, str] | str]
+    checkpoint: Path
+    device: str
+    scratch: Path
+    threads: int | None = None
+
+
+def classify(
+    frames: Path | Sequence[Path],
+    checkpoint: Path,
+    output: Path | None = None,
+    *,
+    flats: Path | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    progress: Progress | None = None,
+    overwrite: bool = False,
+    client: Any = None,
+) -> Classified:
+    """Classify every fibre of new frames.
+
+    Parameters
+    ----------
+    frames : Path or sequence of Path
+        Folders of frames, or object frames (their flats, arcs and biases are looked for beside
+        them).
+    checkpoint : Path
+        Run folder of a model.
+    output : Path, optional
+        Table to write; its ending names the format: .fits, .parquet, .vot, .xml, .ecsv, .csv.
+    flats : Path, optional
+        Folder of flats, arcs and biases, if they are not beside the frames.
+    device : str
+        'auto', 'cpu' or 'cuda'.
+    workers : int, optional
+        Processes; none: one a core. The table does not depend on it.
+    progress : callable, optional
+        Called as progress(stage, done, total).
+    overwrite : bool
+        Replace an older table.
+    client : dask.distributed.Client, optional
+        Measures and classifies there; frames and checkpoint must be seen from its workers.
+
+    Returns
+    -------
+    Classified
+        The table and what could not be used.
+
+    Raises
+    ------
+    ConfigError
+        The output's ending is unknown, or the file is there already.
+    CheckpointError
+        The checkpoint cannot be used.
+    NightError
+        There are no object frames.
+    """
+    if output is not None:
+        check_output(Path(output), overwrite=overwrite)
+    card = load_classifier(Path(checkpoint), device).card
+    profile = load_instrument(card.instrument)
+    given = [Path(frames)] if isinstance(frames, str | Path) else [Path(f) for f in frames]
+    night = scan_night(_with_calibrations(given, profile), profile, flats=flats)
+    shell = {"workers": workers, "progress": progress, "client": client}
+    with tempfile.TemporaryDirectory(prefix="drcnet-") as name:
+        tasks = _tasks(night, card, (Path(checkpoint), device), Path(name), shell)
+        found: dict[int, pl.DataFrame] = dict(
+            run_tasks(classify_frame, tasks, stage="classify", **shell)
+        )
+    table = pl.concat([found[number] for number in range(len(tasks))])
+    if output is not None:
+        write_table(Path(output), table, _provenance(card, Path(checkpoint), night))
+    return Classified(table, _problems(night, table))
+
+
+def classify_frame(task: FrameTask) -> pl.DataFrame:
+    """Read, measure and classify one exposure.
+
+    Parameters
+    ----------
+    task : FrameTask
+        Which, and with what.
+
+    Returns
+    -------
+    DataFrame, n_fiber rows
+        As in `Classified`; an exposure that cannot be used is rows with the reason.
+    """
+    if task.threads is not None:
+        torch.set_num_threads(task.threads)
+    classifier = load_classifier(task.checkpoint, task.device)
+    measured = measure_exposure(
+        task.exposure,
+        task.calibrations,
+        load_instrument(classifier.card.instrument),
+        StripeSettings(**classifier.card.stripes),
+        scratch=task.scratch,
+    )
+    return classify_stripes(measured, classifier)
+
+
+def classify_stripes(measured: ExposureStripes, classifier: Classifier) -> pl.DataFrame:
+    """Classify the fibres of one measured exposure.
+
+    Parameters
+    ----------
+    measured : ExposureStripes
+        One exposure.
+    classifier : Classifier
+        A trained model.
+
+    Returns
+    -------
+    DataFrame, n_fiber rows
+        As in `Classified`.
+    """
+    fibers = fiber_table(measured)
+    flags = fibers["flags"].to_list()
+    rejected = [blocking_reason(int(bits), _REJECTED) for bits in flags]
+    chosen = np.array([not why for why in rejected], dtype=bool)
+    classes = classifier.card.classes
+    probability = np.full((len(fibers), len(classes)), np.nan)
+    if chosen.any():
+        view = classifier.card.view
+        x = np.stack([getattr(measured.arms[arm], view)[chosen] for arm in ARMS], axis=1)
+        probability[chosen] = classifier.probabilities(x)
+    known = np.isfinite(probability).all(axis=1)
+    best = np.where(known, np.nan_to_num(probability).argmax(axis=1), -1)
+    reasons = [
+        fibers["reason"][i] or rejected[i] or ("" if known[i] else "no light in one of its arms")
+        for i in range(len(fibers))
+    ]
+    return fibers.select("exposure", "lmjm", "spid", "fiberid").with_columns(
+        pl.Series("class", [classes[k] if k >= 0 else None for k in best], dtype=pl.String),
+        *(
+            pl.Series(f"p_{name}", probability[:, k]).fill_nan(None)
+            for k, name in enumerate(classes)
+        ),
+        fibers["snr_blue"].fill_nan(None),
+        fibers["snr_red"].fill_nan(None),
+        fibers["flags"].cast(pl.Int64),
+        pl.Series("flag_names", [flag_names(int(bits)) for bits in flags]),
+        pl.Series("reason", reasons),
+    )
+
+
+def _with_calibrations(given: Sequence[Path], profile: InstrumentProfile) -> list[Path]:
+    """Add the flats, arcs and biases that lie beside object frames given one by one."""
+    paths = list(given)
+    for folder in sorted({path.parent for path in given if path.is_file()}):
+        for path in sorted(folder.iterdir()):
+            try:
+                kind = parse_name(path, profile).kind
+            except FrameError:
+                continue
+            if kind in ("flat", "arc", "bias"):
+                paths.append(path)
+    return paths
+
+
+def _tasks(
+    night: Night, card: Card, where: tuple[Path, str], folder: Path, shell: dict[str, Any]
+) -> list[FrameTask]:
+    """Calibrate, then lay out one task an exposure; `where` is the run folder and the device."""
+    calibrations = make_calibrations(
+        night,
+        instrument=card.instrument,
+        settings=StripeSettings(**card.stripes),
+        folder=folder,
+        scratch=folder,
+        **shell,
+    )
+    # Many processes share the cores already; one process may use them all.
+    alone = shell["workers"] == 1 or len(night.exposures) == 1
+    return [
+        FrameTask(
+            exposure,
+            {arm: calibrations[exposure.key, arm] for arm in ARMS},
+            *where,
+            folder,
+            None if alone else 1,
+        )
+        for exposure in night.exposures
+    ]
+
+
+def _problems(night: Night, table: pl.DataFrame) -> tuple[str, ...]:
+    missing = table.filter((pl.col("flags") & int(FiberFlag.ARM_MISSING)) != 0)
+    refused = missing.select("exposure", "reason").unique(maintain_order=True)
+    lines = [f"{key}: {reason}" for key, reason in refused.iter_rows()]
+    return (*lines, *(str(problem) for problem in night.problems if problem.exposure is None))
+
+
+def _provenance(card: Card, checkpoint: Path, night: Night) -> dict[str, Any]:
+    """What made the table: the model by the digest of its weights, the frames by theirs."""
+    files = [arm.object for e in night.exposures for arm in (e.blue, e.red) if arm is not None]
+    what = {
+        "run": checkpoint.name,
+        "model": card.model,
+        "weights": card.weights,
+        "split": card.split,
+        "view": card.view,
+        "normalize": card.normalize,
+        "stripes": card.stripes,
+        "snr": "snr_frame: one exposure, per native pixel, measured here",
+    }
+    return make_provenance(what, inputs=input_digests(files), seed=card.seed)
