@@ -31,7 +31,7 @@ def accuracy_chart(scores: pl.DataFrame) -> str:
     place = {name: float(i) for i, name in enumerate(names)}
     tested = scores.filter(pl.col("interval").is_in(names) & (pl.col("n_rows") > 0))
     runs = scores["run"].unique(maintain_order=True).to_list()
-    gap = min(0.1, 0.6 / max(len(runs), 1))
+    gap = min(0.1, 0.5 / max(len(runs), 1))
     series = [_majority(tested, place)]
     for number, run in enumerate(runs):
         rows = tested.filter(pl.col("run") == run).to_dicts()[::-1]
@@ -52,7 +52,7 @@ def accuracy_chart(scores: pl.DataFrame) -> str:
     lowest = min([r["accuracy"] for r in tested.to_dicts()] + [0.4])
     floor = max(0.0, math.floor(lowest * 5 - 0.5) / 5)
     ticks = [(v, text) for v, text in _PERCENT if v >= floor]
-    x = Axis("S/N (snrr)", -0.5, len(names) - 0.5, [(place[n], n) for n in names])
+    x = Axis("S/N (snrr)", -0.4, len(names) - 0.45, [(place[n], n) for n in names])
     return line_chart(series, x, Axis("accuracy", floor, 1.0, ticks), "Accuracy by S/N interval")
 
 
@@ -191,7 +191,7 @@ def _published(place: dict[str, float]) -> list[Series]:
             f"{model[0]}, published, real LAMOST data: {r['accuracy']:.3f} of {r['n_rows']}"
             for r in rows.to_dicts()
         ]
-        where = [place[name] for name in rows["interval"]]
+        where = [place[name] + 0.34 + 0.06 * number for name in rows["interval"]]
         label = f"{model[0]}, paper (real data)"
         values = rows["accuracy"].to_list()
         series.append(
@@ -215,7 +215,7 @@ def _round_ticks(low: float, high: float, wanted: int = 5) -> list[tuple[float, 
     span = max(high - low, 1e-9)
     raw = span / wanted
     size = 10 ** math.floor(math.log10(raw))
-    step = next(size * m for m in (1, 2, 5, 10) if size * m >= raw)
+    step = next(size * m for m in (1, 2, 2.5, 5, 10) if size * m >= raw)
     first = math.ceil(low / step - 1e-9)
     count = int((high - first * step) / step + 1e-9) + 1
     return [((first + i) * step, f"{(first + i) * step:g}") for i in range(count)]

@@ -96,7 +96,12 @@ def _render(evaluation: Evaluation, sources: _Sources, title: str) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": _number, "signed": _signed, "safe_html": Markup}
+    environment.filters |= {
+        "number": _number,
+        "signed": _signed,
+        "pvalue": _p_value,
+        "safe_html": Markup,
+    }
     return environment.from_string(source).render(
         title=title or "Stars to classes, from two-dimensional spectra",
         version=__version__,
@@ -109,7 +114,8 @@ def _render(evaluation: Evaluation, sources: _Sources, title: str) -> str:
         accuracy_chart=charts.accuracy_chart(evaluation.scores),
         curve_chart=charts.curve_chart(evaluation.curves),
         flags=_flags(sources.store),
-        oddities=check_consistency().filter(~pl.col("consistent")).to_dicts(),
+        cards=_cards(evaluation.runs),
+        oddities=check_consistency(search=True).filter(~pl.col("consistent")).to_dicts(),
         provenance=_json(sources.store.provenance) if sources.store else "",
     )
 
@@ -177,12 +183,11 @@ def _run_section(run: Run, evaluation: Evaluation) -> dict[str, Any]:
     return {
         "name": run.name,
         "model": run.model,
-        "card": _card_lines(run),
         "settings": tomli_w.dumps(dict(run.settings)) if run.settings else "",
         "provenance": _json(run.card.get("provenance", {})) if run.card else "",
         "scores": scores.to_dicts(),
-        "classes": evaluation.classes.filter(mine & pl.col("interval").is_in(names)).to_dicts(),
-        "n_classes": len(run.classes),
+        "classes": run.classes,
+        "class_lines": _class_lines(evaluation.classes.filter(mine), names),
         "matrices": [_matrix(confusion, name) for name in names if name != "all"],
         "training": charts.training_chart(run),
         "reliability": charts.reliability_chart(evaluation.reliability.filter(mine)),
@@ -201,21 +206,44 @@ def _matrix(confusion: pl.DataFrame, name: str) -> dict[str, Any]:
     return {"interval": name, "columns": columns, "rows": rows}
 
 
-def _card_lines(run: Run) -> list[tuple[str, str]]:
+def _cards(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """One line a fact, one value a run; '–' where a run's card does not say."""
+    known = [_card_lines(run) for run in runs]
+    names = dict.fromkeys(name for card in known for name in card)
+    return [{"name": n, "values": [card.get(n, "–") for card in known]} for n in names]
+
+
+def _card_lines(run: Run) -> dict[str, str]:
     """What the card says, flat and short."""
-    names = ("model", "view", "normalize", "split", "seed", "epochs", "best_epoch", "stopped",
-             "weights")  # fmt: skip
-    lines = [(name.replace("_", " "), str(run.card[name])) for name in names if name in run.card]
-    training = run.card.get("training", {})
-    lines += [(name.replace("_", " "), _plain(value)) for name, value in training.items()]
-    options = run.card.get("options") or {}
-    return lines + [(f"option {name}", _plain(value)) for name, value in options.items()]
+    names = ("model", "view", "normalize", "split", "seed", "epochs", "best_epoch", "stopped")
+    lines = {name.replace("_", " "): str(run.card[name]) for name in names if name in run.card}
+    for name, value in (run.card.get("training") or {}).items():
+        lines[name.replace("_", " ")] = _plain(value)
+    for name, value in (run.card.get("options") or {}).items():
+        lines[f"option {name}"] = _plain(value)
+    return lines
 
 
-def _comparisons(evaluation: Evaluation) -> list[dict[str, Any]]:
-    if evaluation.comparisons.is_empty():
-        return []
-    return evaluation.comparisons.filter(pl.col("n_rows") > 0).to_dicts()
+def _comparisons(evaluation: Evaluation) -> dict[str, Any] | None:
+    """One row a pair, one column an interval."""
+    table = evaluation.comparisons
+    if table.is_empty():
+        return None
+    names = table["interval"].unique(maintain_order=True).to_list()
+    pairs = []
+    for (first, second), rows in table.group_by(["first", "second"], maintain_order=True):
+        found = {r["interval"]: r for r in rows.to_dicts() if r["n_rows"]}
+        cells = [found.get(name) for name in names]
+        pairs.append({"first": first, "second": second, "cells": cells})
+    return {"intervals": names, "pairs": pairs}
+
+
+def _class_lines(classes: pl.DataFrame, names: Sequence[str]) -> list[dict[str, Any]]:
+    """One row an interval, one group of columns a class."""
+    return [
+        {"interval": name, "cells": classes.filter(pl.col("interval") == name).to_dicts()}
+        for name in names
+    ]
 
 
 def _pictures(evaluation: Evaluation, sources: _Sources) -> dict[str, Any]:
@@ -308,6 +336,10 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 def _signed(value: float, digits: int = 3) -> str:
     return f"{value:+.{digits}f}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def _p_value(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _plain(value: Any) -> str:

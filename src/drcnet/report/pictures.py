@@ -16,7 +16,7 @@ from drcnet.instruments import InstrumentProfile
 
 __all__ = ["FramePicture", "StarPicture", "frame_picture", "png_uri", "star_picture"]
 
-_LINES = {"Ca H K": 3952.0, "Hβ": 4862.7, "Mg b": 5176.6, "Na D": 5894.6, "Hα": 6564.6}
+_LINES = {"Ca HK": 3952.0, "Hβ": 4862.7, "Mg b": 5176.6, "Na D": 5894.6, "Hα": 6564.6}
 """Vacuum angstrom (blends at their middle): marks for the eye."""
 _SPECTRUM_WIDTH, _SPECTRUM_HEIGHT = 750, 90
 
@@ -51,6 +51,8 @@ class StarPicture:
     ----------
     arm : str
         'blue' or 'red'.
+    span : str
+        Its wavelengths; empty where they are not known.
     stripe : str
         Data URI; rows are spatial pixels.
     spectrum : str
@@ -58,6 +60,7 @@ class StarPicture:
     """
 
     arm: str
+    span: str
     stripe: str
     spectrum: str
 
@@ -106,14 +109,16 @@ def star_picture(store: Store, row: int) -> list[StarPicture]:
     rows = np.array([row], dtype=np.int64)
     stripes, box = (store.read(name, rows)[0] for name in ("stripes", "box"))
     coefficients = store.read("wavelength", rows)[0]
-    return [
-        StarPicture(
-            arm,
-            png_uri(_block_mean(stripes[i], 1, 4), percentiles=(1.0, 99.0)),
-            _spectrum(box[i], coefficients[i], arm),
-        )
-        for i, arm in enumerate(("blue", "red"))
-    ]
+    pictures = []
+    for i, arm in enumerate(("blue", "red")):
+        n = stripes.shape[-1]
+        scale = np.polynomial.Chebyshev(coefficients[i], domain=[0, n - 1])(np.arange(n))
+        known = bool(np.isfinite(scale).all())
+        span = f"{scale[0]:.0f} to {scale[-1]:.0f} Å" if known else ""
+        stripe = png_uri(_block_mean(stripes[i], 1, 4), percentiles=(1.0, 99.0))
+        spectrum = _spectrum(box[i], _inside(scale) if known else [], f"{arm} spectrum, {span}")
+        pictures.append(StarPicture(arm, span, stripe, spectrum))
+    return pictures
 
 
 def frame_picture(
@@ -159,10 +164,9 @@ def _block_mean(pixels: NDArray[Any], down: int, across: int) -> NDArray[np.floa
     return blocks.mean(axis=(1, 3), dtype=np.float64).astype(np.float32)
 
 
-def _spectrum(flux: NDArray[Any], coefficients: NDArray[Any], arm: str) -> str:
+def _spectrum(flux: NDArray[Any], lines: list[tuple[str, float]], description: str) -> str:
     """Draw a spectrum over the stripe's own pixels, with a few lines marked."""
-    n = len(flux)
-    step = max(1, n // _SPECTRUM_WIDTH)
+    step = max(1, len(flux) // _SPECTRUM_WIDTH)
     mean = _block_mean(np.asarray(flux, dtype=float)[None], 1, step)[0]
     known = mean[np.isfinite(mean)]
     if not len(known):
@@ -171,39 +175,23 @@ def _spectrum(flux: NDArray[Any], coefficients: NDArray[Any], arm: str) -> str:
     low = min(low, 0.0)
     down = _SPECTRUM_HEIGHT * (1 - np.clip((mean - low) / max(high - low, 1e-9), 0, 1))
     across = np.arange(len(mean)) * _SPECTRUM_WIDTH / len(mean)
-    points = "L".join(
-        f"{u:.0f},{v:.1f}" for u, v in zip(across, down, strict=True) if np.isfinite(v)
+    shown = zip(across[np.isfinite(mean)], down[np.isfinite(mean)], strict=True)
+    points = "L".join(f"{u:.0f},{v:.1f}" for u, v in shown)
+    box = f"0 0 {_SPECTRUM_WIDTH} {_SPECTRUM_HEIGHT + 4}"
+    marks = "".join(
+        f'<path class="mark" d="M{_SPECTRUM_WIDTH * place:.1f},0V{_SPECTRUM_HEIGHT + 4}"/>'
+        for _, place in lines
     )
-    scale = np.polynomial.Chebyshev(coefficients, domain=[0, n - 1])(np.arange(n))
-    marks = _marks(scale) if np.isfinite(scale).all() else ""
-    where = f"{scale[0]:.0f} to {scale[-1]:.0f} Å" if np.isfinite(scale).all() else "unknown"
+    names = "".join(f'<i style="left:{100 * place:.1f}%">{name}</i>' for name, place in lines)
     return (
-        f'<svg class="spectrum" viewBox="0 0 {_SPECTRUM_WIDTH} {_SPECTRUM_HEIGHT + 4}" '
-        f'preserveAspectRatio="none" role="img" aria-label="{arm} spectrum, {where}">'
-        f'{marks}<path class="line" d="M{points}"/></svg>'
-        f'<p class="ends"><span>{scale[0]:.0f} Å</span>{_line_names(scale)}'
-        f"<span>{scale[-1]:.0f} Å</span></p>"
-    )
-
-
-def _marks(scale: NDArray[Any]) -> str:
-    inside = [place for _, place in _inside(scale)]
-    return "".join(
-        f'<path class="mark" d="M{_SPECTRUM_WIDTH * p:.1f},0V{_SPECTRUM_HEIGHT + 4}"/>'
-        for p in inside
-    )
-
-
-def _line_names(scale: NDArray[Any]) -> str:
-    return "".join(
-        f'<i style="left:{100 * place:.1f}%">{name}</i>' for name, place in _inside(scale)
+        f'<svg class="spectrum" viewBox="{box}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{description}">{marks}<path class="line" d="M{points}"/></svg>'
+        f'<p class="ends">{names}</p>'
     )
 
 
 def _inside(scale: NDArray[Any]) -> list[tuple[str, float]]:
     """Lines inside the spectrum, and where along it, 0 to 1."""
-    if not np.isfinite(scale).all():
-        return []
     pixel = np.arange(len(scale)) / (len(scale) - 1)
     return [
         (name, float(np.interp(line, scale, pixel)))

@@ -151,7 +151,8 @@ def _difference(evaluation: Evaluation, best: str, second: str, name: str) -> st
     sign = 1 if row["first"] == best else -1
     gap = sign * 100 * row["difference"]
     low, high = sorted(sign * 100 * row[f"difference_{end}"] for end in ("low", "high"))
-    text = f"its lead over {second}, {gap:+.1f} points (95% interval {low:+.1f} to {high:+.1f})"
+    bounds = f"95% interval {low:+.1f} to {high:+.1f}".replace("-", "−")
+    text = f"its lead over {second}, {gap:+.1f} points ({bounds})"
     return f"{text}, is {'more than chance' if row['better'] else 'not beyond chance'}"
 
 

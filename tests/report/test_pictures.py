@@ -1,0 +1,51 @@
+import base64
+import io
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from drcnet.dataset.store import open_store
+from drcnet.report import pictures
+
+
+def pixels_of(uri):
+    head, data = uri.split(",", 1)
+    assert head == "data:image/png;base64"
+    return imread(io.BytesIO(base64.b64decode(data)), format="png")[..., 0]
+
+
+def test_first_row_is_at_the_bottom_and_more_is_lighter():
+    image = pixels_of(pictures.png_uri(np.array([[0.0, 1.0], [2.0, 3.0]]), percentiles=(0, 100)))
+    assert image.shape == (2, 2)
+    assert image[1, 0] == 0
+    assert image[0, 1] == 1
+    assert image[1, 1] == pytest.approx(np.sqrt(1 / 3), abs=0.01)
+
+
+def test_nan_is_black_and_an_empty_picture_no_crash():
+    image = pixels_of(pictures.png_uri(np.array([[np.nan, 1.0, 2.0]]), percentiles=(0, 100)))
+    assert image[0, 0] == 0
+    assert pixels_of(pictures.png_uri(np.full((2, 2), np.nan))).max() == 0
+
+
+def test_a_star_has_two_arms_with_their_wavelengths(work):
+    blue, red = pictures.star_picture(open_store(work), 3)
+    assert (blue.arm, blue.span) == ("blue", "4000 to 5000 Å")
+    assert "Hβ" in blue.spectrum
+    assert "Hβ" not in red.spectrum
+    assert "Hα" in red.spectrum
+    assert pixels_of(blue.stripe).shape == (11, 15)
+
+
+def test_unknown_wavelengths_and_no_light_are_said(work, monkeypatch):
+    store = open_store(work)
+    read = type(store).read
+
+    def blind(self, name, rows):
+        return np.full_like(read(self, name, rows), np.nan)
+
+    monkeypatch.setattr(type(store), "read", blind)
+    for arm in pictures.star_picture(store, 0):
+        assert arm.span == ""
+        assert "no light in this arm" in arm.spectrum
