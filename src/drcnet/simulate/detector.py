@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import gaussian_filter
 
 from drcnet.instruments import InstrumentProfile
 from drcnet.simulate.kernels import WINDOW, paint_fibers, paint_tracks, poisson_from_normal
@@ -161,10 +161,18 @@ class ScatteredLight:
         coarse = image[: ny * block, : nx * block].reshape(ny, block, nx, block).mean((1, 3))
         glow = gaussian_filter(coarse, [self.blur * n for n in coarse.shape], mode="nearest")
         # half follows the light near by, half fills the camera
-        glow = 0.5 * glow + 0.5 * glow.mean()
-        scale = [n / m for n, m in zip(image.shape, glow.shape, strict=True)]
-        smooth = zoom(glow, scale, order=1, mode="nearest", grid_mode=True)
+        glow = (0.5 * glow + 0.5 * glow.mean()).astype(np.float32)
+        up = _stretch(glow.shape[0], image.shape[0])
+        along = _stretch(glow.shape[1], image.shape[1])
+        smooth = up @ glow @ along.T
         return image + smooth * np.float32(self.fraction * total / smooth.sum(dtype=np.float64))
+
+
+def _stretch(coarse: int, fine: int) -> NDArray[np.float32]:
+    """Matrix of linear interpolation from coarse to fine pixels; (fine, coarse)."""
+    place = np.clip((np.arange(fine) + 0.5) * coarse / fine - 0.5, 0, coarse - 1)
+    distance = np.abs(place[:, None] - np.arange(coarse))
+    return np.maximum(1.0 - distance, 0.0).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -335,7 +343,9 @@ class Readout:
                 amp.data_y[0] - y0 : amp.data_y[1] - y0, amp.data_x[0] - x0 : amp.data_x[1] - x0
             ]
             np.divide(part, amp.gain, out=data, casting="same_kind")
-            data += own.normal(0, self.bias.pattern, data.shape[1]).astype(np.float32)
+            data += np.float32(self.bias.pattern) * own.standard_normal(
+                data.shape[1], dtype=np.float32
+            )
             ramp = np.linspace(0.0, 1.0, len(data), dtype=np.float64) ** 2
             data += _column(np.multiply(ramp, own.uniform(0.5, 3.0)))
             over = adu[slice(*amp.overscan_y), slice(*amp.overscan_x)]
