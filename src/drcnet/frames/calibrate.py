@@ -1,20 +1,31 @@
 """Master bias, master flat and bad pixels, from many frames within bounded memory."""
 
+import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from astropy.io import fits
 from numpy.typing import NDArray
 
 from drcnet.errors import FrameError
 from drcnet.frames.frame import Frame
 from drcnet.frames.read import read_frame
 from drcnet.instruments import InstrumentProfile
+from drcnet.provenance import atomic_write
 
-__all__ = ["bad_pixels", "clipped_median", "master_bias", "master_flat"]
+__all__ = [
+    "bad_pixels",
+    "clipped_median",
+    "master_bias",
+    "master_flat",
+    "read_bad_pixels",
+    "write_bad_pixels",
+]
 
 _STRIP_PIXELS = 1 << 18  # a megabyte a file: a strip of a few files stays in the cache
 _CLIP = 5.0
@@ -124,9 +135,13 @@ def clipped_median(
     far = np.abs(stack - middle) > clip * noise
     if not far.any():
         return middle
-    # In sorted order what is too low stands in front, so the rest begins after it.
+    # In sorted order what is too low stands in front, so the rest begins after it. Two halves
+    # far apart leave nothing: then the median stands.
     low = (far & (stack < middle)).sum(axis=0)
-    return _middle(stack, count - far.sum(axis=0), low)
+    kept = count - far.sum(axis=0)
+    return np.where(
+        kept > 0, _middle(stack, np.maximum(kept, 1), np.minimum(low, count - 1)), middle
+    )
 
 
 def bad_pixels(
@@ -175,6 +190,59 @@ def bad_pixels(
     dead = (flat < 0.5 * around) & (around - flat > 8 * noise)
     dead[:, :2] = dead[:, -2:] = False
     return np.asarray(bad | dead)
+
+
+def write_bad_pixels(path: Path, bad: NDArray[np.bool_], origin: Mapping[str, Any]) -> None:
+    """Keep a bad-pixel mask, as an image that any FITS viewer lays over a turned frame.
+
+    Parameters
+    ----------
+    path : Path
+        The FITS file to write.
+    bad : ndarray, shape (n_spatial, n_wave), bool
+        True where a pixel must not be used.
+    origin : Mapping
+        What made it, from `drcnet.provenance.make_provenance`.
+    """
+    image = fits.PrimaryHDU(bad.astype(np.uint8))
+    image.header["EXTNAME"] = "BADPIX"
+    image.header["ORIGIN"] = ("drcnet", "1: the pixel must not be used")
+    image.header["SETTINGS"] = (str(origin.get("settings_digest", "")), "digest of the settings")
+    for line in json.dumps(origin, sort_keys=True, default=str).splitlines():
+        image.header.add_history(line)
+    with atomic_write(path) as partial:
+        image.writeto(partial, checksum=True)
+
+
+def read_bad_pixels(path: Path, profile: InstrumentProfile) -> NDArray[np.bool_]:
+    """Read a bad-pixel mask.
+
+    Parameters
+    ----------
+    path : Path
+        A FITS file from `write_bad_pixels`, or an image of zeros and ones in turned axes.
+    profile : InstrumentProfile
+        The instrument, for the shape.
+
+    Returns
+    -------
+    ndarray, shape (n_spatial, n_wave), bool
+        True where a pixel must not be used.
+
+    Raises
+    ------
+    FrameError
+        The file cannot be read or is of another shape.
+    """
+    try:
+        with fits.open(path, memmap=False) as hdus:
+            mask = np.asarray(hdus[0].data)
+    except (OSError, TypeError, ValueError) as err:
+        raise FrameError(path, "a bad-pixel mask (FITS)", str(err).splitlines()[0]) from err
+    wanted = (profile.n_spatial, profile.n_wave)
+    if mask.shape != wanted:
+        raise FrameError(path, f"a bad-pixel mask of shape {wanted}", str(mask.shape))
+    return mask != 0
 
 
 def _read_all(

@@ -13,6 +13,7 @@ __all__ = ["check_pixels", "check_shape"]
 
 _RUN = 256  # pixels; half a kilobyte, the smallest block a disk or a network loses
 _EMPTY = (0, 32768)  # what zeroed bytes read as, without and with the offset of unsigned integers
+_ENOUGH_ROWS = 400  # of the overscan, spread over it, to judge its level and noise
 _SATURATED = 0.5  # share of saturated pixels above which a frame is of no use
 
 
@@ -96,7 +97,8 @@ def _refuse_block(path: Path, raw: NDArray[Any], value: int) -> None:
 
 
 def _check_overscan(path: Path, raw: NDArray[Any], number: int, amp: Amplifier) -> None:
-    part = raw[slice(*amp.overscan_y), slice(*amp.overscan_x)].astype(np.float32)
+    step = max(1, (amp.overscan_y[1] - amp.overscan_y[0]) // _ENOUGH_ROWS)
+    part = raw[slice(*amp.overscan_y, step), slice(*amp.overscan_x)].astype(np.float32)
     rows = np.median(part, axis=1, keepdims=True)
     level = float(np.median(rows))
     if level <= 0:
