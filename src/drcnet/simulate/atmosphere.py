@@ -14,6 +14,8 @@ _BOLTZMANN = 1.380649e-16
 _HYDROGEN_MASS = 1.6735e-24
 _REFERENCE = np.array([5000.0])  # angstrom at which the optical depth is counted
 _LAYERS = 34
+_HAZE_TEFF = (3800.0, 4450.0, 4800.0, 5300.0, 5800.0, 6300.0)
+_HAZE = (0.7, 0.4, 0.3, 0.25, 0.12, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +38,8 @@ class Atmosphere:
         Continuous opacity at 5000 angstrom, cm2 per hydrogen nucleus.
     number : ndarray, shape (n_element,)
         N / N(H) of every element.
-    haze : float
-        The `blue_haze` of the continuum.
+    haze : tuple of float
+        The `haze` of the continuum.
     """
 
     teff: float
@@ -51,7 +53,7 @@ class Atmosphere:
     neutral: NDArray[np.float64]
     reference: NDArray[np.float64]
     number: NDArray[np.float64]
-    haze: float
+    haze: tuple[float, float]
 
 
 def grey_temperature(teff: float, tau: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -68,7 +70,7 @@ def grey_temperature(teff: float, tau: NDArray[np.float64]) -> NDArray[np.float6
     -------
     ndarray, shape (n_layer,)
         Kelvin: T^4 = 3/4 Teff^4 (tau + q(tau)), q after Vernazza, Avrett & Loeser (1981) in the
-        form used by Sonoi et al. (2019, A&A 621, A84), eq. 13.
+        form used by Sonoi et al. (2019, A&A 621, A84).
     """
     q = 1.0361 - 0.3134 * np.exp(-2.448 * tau) - 0.2959 * np.exp(-30.0 * tau)
     return teff * (0.75 * (tau + q)) ** 0.25
@@ -115,9 +117,10 @@ def electron_pressure(
     return float(np.exp(log_electrons)), total, max(neutral, 1e-8)
 
 
-def _haze(teff: float, feh: float) -> float:
-    """Blue opacity beyond H-, in its units: about 0.7 for the Sun, 1 for K stars."""
-    return float(np.interp(teff, [4800.0, 5777.0, 7000.0], [1.0, 0.7, 0.5]) * 10.0 ** (0.4 * feh))
+def _haze(teff: float, feh: float) -> tuple[float, float]:
+    """Amount and red end of the haze, chosen so that colours follow MILES."""
+    amount = float(np.interp(teff, _HAZE_TEFF, _HAZE)) * 10.0 ** (0.5 * feh)
+    return amount, float(np.interp(teff, [4000.0, 4900.0], [6200.0, 5200.0]))
 
 
 def layered_atmosphere(teff: float, logg: float, feh: float) -> Atmosphere:
@@ -146,7 +149,7 @@ def layered_atmosphere(teff: float, logg: float, feh: float) -> Atmosphere:
             temperature[i : i + 1],
             np.array([electrons]),
             np.array([neutral]),
-            blue_haze=haze,
+            haze=haze,
         )
         return electrons, nuclei, neutral, float(opacity[0, 0])
 

@@ -11,7 +11,7 @@ __all__ = ["add_hydrogen", "oscillator_strength", "vacuum_wavelength"]
 _RYDBERG = 109677.583  # of hydrogen, cm-1
 _STARK_K = {(2, 3): 0.00902, (2, 4): 0.01772, (2, 5): 0.02507}
 _SELF = {(2, 3): -7.13, (2, 4): -6.79, (2, 5): -6.52}
-_LAST = 24
+_LAST = 25  # beyond, the levels dissolve; the continuum begins there (`opacity.py`)
 _FAINT = 5e-4
 
 
@@ -104,16 +104,22 @@ def _add(
             lower = ground[i] * gf * math.exp(-energy * 11604.5 / t) * emission
             # per angstrom: 0.02654 lambda^2 / c, c in angstrom/s
             total = 0.02654 * lower * wave * wave / 2.99792458e18
-            lorentz = 2.0 * own * neutral_h[i] / 12.566371 * wave * wave / 2.99792458e18
+            lorentz = own * neutral_h[i] / 12.566371 * wave * wave / 2.99792458e18
             floor = _FAINT * continuum[i, inside // coarse]
             stark_reach = w * (0.748 * total / (w * floor)) ** 0.4
             self_reach = math.sqrt(lorentz * total / (3.14159 * floor))
+            # What the Stark wing, softened by Doppler motion, leaves is a Doppler core.
+            soft = 2.175625 / (2.175625 + doppler * doppler / (w * w))
+            core = (1.0 - soft**0.75) / (1.7724539 * doppler)
             far = min(max(stark_reach, self_reach), 0.06 * wave)
             half = int(far / wave / step) + 1
             for j in range(max(middle - half, 0), min(middle + half + 1, n_fine)):
                 distance = start * math.exp(step * j) - wave
                 beta2 = (distance * distance + doppler * doppler) / (w * w) + 2.175625
                 phi = 0.748 / (beta2 * math.sqrt(math.sqrt(beta2)) * w)
+                x2 = distance * distance / (doppler * doppler)
+                if x2 < 25.0:
+                    phi += core * math.exp(-x2)
                 phi += lorentz / (3.14159 * (distance**2 + lorentz**2 + doppler**2))
                 opacity[i, j] += total * phi
 

@@ -177,7 +177,8 @@ def veil_lines(seed: int, *, strength: float = 1.0) -> LineList:
     Returns
     -------
     LineList
-        Some five thousand lines. Number, mean and spread of excitation energy and of gf per 100
+        Some five thousand lines. Number, mean and spread of excitation energy and of strength
+        (log gf - energy 5040 / 5777) per 10
         angstrom follow `veil.csv`, our summary of the weaker lines in published lists (Kurucz
         1995, 2011; Placco et al. 2021, RNAAS 5, 92), expressed as lines of Fe I and Fe II that
         are as strong at 5777 K.
@@ -190,14 +191,17 @@ def veil_lines(seed: int, *, strength: float = 1.0) -> LineList:
         # One line in each of `count` equal cells: weak lines repel less than random ones clump.
         cells = (np.arange(count) + rng.uniform(size=count)) / count
         waves = start + cells * (stop - start)
-        energy = float(row["energy"]) + float(row["energy_spread"]) * rng.standard_normal(count)
-        gf = float(row["log_gf"]) + float(row["log_gf_spread"]) * rng.standard_normal(count)
+        # Spreads are cut: a tail would hold lines that the shipped table would have listed.
+        scatter = np.clip(rng.standard_normal((2, count)), -1.5, 1.5)
+        energy = np.maximum(float(row["energy"]) + float(row["energy_spread"]) * scatter[0], 0.0)
+        gf = float(row["strength"]) + float(row["strength_spread"]) * scatter[1]
+        gf += energy * 5040.0 / 5777.0 + math.log10(strength)
         rows += [
             {
                 "vacuum": f"{wave:.3f}",
                 "species": row["species"],
-                "energy": f"{max(e, 0.0):.3f}",
-                "log_gf": f"{g + math.log10(strength):.3f}",
+                "energy": f"{e:.3f}",
+                "log_gf": f"{g:.3f}",
             }
             for wave, e, g in zip(waves, energy, gf, strict=True)
         ]

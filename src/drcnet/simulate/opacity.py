@@ -8,6 +8,7 @@ __all__ = ["continuum_opacity", "planck"]
 _RYDBERG = 1.0968e-3  # per angstrom
 _LOG_E = 0.43429
 _IONISATION = 13.598  # eV
+_LAST_LINE = 25.0  # upper levels above this are dissolved, so edges begin at that line
 
 
 def planck(wavelength: NDArray[np.float64], temperature: NDArray[np.float64]) -> NDArray:
@@ -55,7 +56,7 @@ def _hydrogen(wave: NDArray, theta: NDArray) -> NDArray:
     for n in range(1, last + 1):
         gaunt = 1.0 - 0.3456 / np.cbrt(reduced) * (reduced / n**2 - 0.5)
         excitation = _IONISATION * (1.0 - 1.0 / n**2)
-        open_edge = reduced < n**2
+        open_edge = reduced < n**2 / (1.0 - (n / _LAST_LINE) ** 2)
         total = total + np.where(open_edge, gaunt / n**3, 0.0) * 10.0 ** (-theta * excitation)
     above = 10.0 ** (-theta * _IONISATION * (1.0 - 1.0 / (last + 1) ** 2))
     ionised = 10.0 ** (-theta * _IONISATION)
@@ -72,7 +73,7 @@ def continuum_opacity(
     electron_pressure: NDArray[np.float64],
     neutral: NDArray[np.float64],
     *,
-    blue_haze: float,
+    haze: tuple[float, float],
 ) -> NDArray[np.float64]:
     """Add up the continuous opacity.
 
@@ -84,9 +85,10 @@ def continuum_opacity(
         Kelvin and dyn cm-2.
     neutral : ndarray, shape (n_layer,)
         Atomic neutral hydrogen per hydrogen nucleus.
-    blue_haze : float
-        Opacity of metals' edges and unlisted lines in the blue, as a multiple of H-: it grows
-        linearly from 4600 angstrom blueward (an empirical term, tuned on solar-type stars).
+    haze : tuple of float
+        Opacity of metals' edges and of unlisted lines, as a multiple of H- that grows by the
+        first number every 1000 angstrom blueward of the second, down to 3600 angstrom (an
+        empirical term).
 
     Returns
     -------
@@ -97,7 +99,7 @@ def continuum_opacity(
     theta = 5040.0 / temperature[:, None]
     pressure = electron_pressure[:, None]
     minus = (_h_minus_bound_free(wave, theta) + _h_minus_free_free(wave, theta)) * pressure
-    minus = minus * (1.0 + blue_haze * np.clip((4600.0 - wave) / 1000.0, 0.0, 2.0))
+    minus = minus * (1.0 + haze[0] * np.maximum(haze[1] - np.maximum(wave, 3600.0), 0.0) / 1000.0)
     # Rayleigh scattering on H (Dalgarno 1962) and Thomson scattering.
     rayleigh = 5.799e-13 / wave**4 + 1.422e-6 / wave**6 + 2.784 / wave**8
     electrons = 1.0 - neutral[:, None]

@@ -40,6 +40,8 @@ _COARSE = 16  # fine pixels a continuum pixel
 _RANGE = (3540.0, 9320.0)
 _VEIL_SEED = 20231025
 _VEIL_STRENGTH = 1.0
+# Giants show more TiO, and dwarfs less, than grey layers give: tuned on MILES.
+_OXIDE_SLOPE, _OXIDE_LOGG = 0.21, 3.7
 _FAINT = 5e-4  # a wing is followed until it is this small a share of the continuum
 _REACH = 0.02  # of ln(wavelength): how far any wing is followed
 _LIGHT = 2.99792458e5  # km/s
@@ -81,8 +83,8 @@ def all_lines(path: Path | None = None) -> LineList:
     Parameters
     ----------
     path : Path, optional
-        A fuller list, which takes the place of the shipped table and of its veil inside the
-        wavelengths that it covers.
+        A list that takes the place of the shipped table; if it is more than twice as long,
+        also of the veil inside the wavelengths that it covers.
 
     Returns
     -------
@@ -184,11 +186,12 @@ def synthesize(
         temperature,
         atmosphere.electron_pressure,
         atmosphere.neutral,
-        blue_haze=atmosphere.haze,
+        haze=atmosphere.haze,
     )
     absorbers = populations(atmosphere)
     if lines is not None:
-        continuum += titanium_oxide_opacity(coarse, temperature, absorbers.titanium_oxide)
+        oxide = absorbers.titanium_oxide * 10.0 ** (_OXIDE_SLOPE * (_OXIDE_LOGG - logg))
+        continuum += titanium_oxide_opacity(coarse, temperature, oxide)
     opacity = np.empty((len(temperature), len(fine)))
     place = np.arange(len(fine)) / _COARSE
     for i in range(len(temperature)):
