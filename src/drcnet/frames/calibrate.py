@@ -132,16 +132,12 @@ def clipped_median(
     middle = (stack[(count - 1) // 2] + stack[count // 2]) / 2
     if count < 3:
         return middle
-    far = np.abs(stack - middle) > clip * noise
-    if not far.any():
-        return middle
-    # In sorted order what is too low stands in front, so the rest begins after it. Two halves
-    # far apart leave nothing: then the median stands.
-    low = (far & (stack < middle)).sum(axis=0)
-    kept = count - far.sum(axis=0)
-    return np.where(
-        kept > 0, _middle(stack, np.maximum(kept, 1), np.minimum(low, count - 1)), middle
-    )
+    # Sorted, the farthest value is the first or the last.
+    hit = np.maximum(middle - stack[0], stack[-1] - middle) > clip * noise
+    if hit.any():
+        limit = np.broadcast_to(np.asarray(clip * noise, np.float32), middle.shape)[hit]
+        middle[hit] = _median_within(stack[:, hit], middle[hit], limit)
+    return middle
 
 
 def bad_pixels(
@@ -330,10 +326,17 @@ def _sort_network(stack: NDArray[np.float32]) -> None:
         p >>= 1
 
 
-def _middle(
-    ordered: NDArray[np.float32], count: NDArray[np.int_], start: NDArray[np.int_] | int
+def _median_within(
+    ordered: NDArray[np.float32], centre: NDArray[np.float32], limit: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Median of `count` values of each column from `start` on, where columns are sorted."""
-    low = np.take_along_axis(ordered, (start + (count - 1) // 2)[None], axis=0)[0]
-    high = np.take_along_axis(ordered, (start + count // 2)[None], axis=0)[0]
-    return np.asarray((low + high) / 2, np.float32)
+    """Median of the values of each sorted column that are within a limit of its centre.
+
+    Two halves far apart leave nothing: then the centre stands.
+    """
+    far = np.abs(ordered - centre) > limit
+    start = (far & (ordered < centre)).sum(axis=0)
+    count = (~far).sum(axis=0)
+    last = len(ordered) - 1
+    low = np.take_along_axis(ordered, np.minimum(start + (count - 1) // 2, last)[None], axis=0)[0]
+    high = np.take_along_axis(ordered, np.minimum(start + count // 2, last)[None], axis=0)[0]
+    return np.where(count > 0, (low + high) / 2, centre)
