@@ -7,7 +7,7 @@ from drcnet.config import StripeSettings
 from drcnet.errors import FrameError
 from drcnet.frames.frame import Frame
 from drcnet.instruments import InstrumentProfile
-from drcnet.stripes.bands import average_bands
+from drcnet.stripes.bands import average_bands, band_step
 from drcnet.stripes.calibration_file import (
     ArmCalibration,
     read_calibration,
@@ -17,8 +17,9 @@ from drcnet.stripes.cut import frame_pixels, make_windows
 from drcnet.stripes.extract import extract_stripes, make_rules, make_shapes
 from drcnet.stripes.flags import FiberFlag
 from drcnet.stripes.identify import Identity, identify_fibers
+from drcnet.stripes.polynomial import chebyshev_basis, robust_chebyshev
 from drcnet.stripes.spatial import SpatialProfile, measure_profile
-from drcnet.stripes.trace import TraceSet, band_step, chebyshev_basis, robust_chebyshev, trace_flat
+from drcnet.stripes.trace import TraceSet, trace_flat
 from drcnet.stripes.wavelength import fit_arc, nominal_wavelengths
 
 __all__ = [
@@ -77,7 +78,10 @@ def calibrate_arm(
     _require_identity(flat, seen, identity, settings)
     traces = complete_traces(seen, identity, profile)
     bands = average_bands(flat, band_step(profile.n_wave))
-    shape = measure_profile(bands, traces)
+    alive = np.flatnonzero(traces.alive)
+    shape = measure_profile(
+        bands, traces.centers(bands.rows)[alive], traces.widths(bands.rows)[alive], alive
+    )
     throughput = flat_throughput(flat, traces, shape, settings)
     count = profile.fibers.count
     nominal = nominal_wavelengths(profile, flat.name.arm, count, settings.wavelength_degree)

@@ -20,8 +20,8 @@ from drcnet.stripes.extract import (
     separate_neighbors,
 )
 from drcnet.stripes.flags import FiberFlag
+from drcnet.stripes.shift import shift_traces
 from drcnet.stripes.sky import Sky, choose_sky_fibers, measure_sky
-from drcnet.stripes.trace import shift_traces
 from drcnet.stripes.wavelength import fit_sky
 
 __all__ = ["ArmStripes", "measure_arm"]

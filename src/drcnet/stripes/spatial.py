@@ -4,14 +4,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from scipy.interpolate import BSpline
 
 from drcnet.errors import FrameError
 from drcnet.stripes.bands import Bands
-from drcnet.stripes.trace import TraceSet
 
-__all__ = ["SpatialProfile", "measure_profile"]
+__all__ = [
+    "REACH",
+    "STEP",
+    "SpatialProfile",
+    "fit_table",
+    "gaussian_table",
+    "measure_profile",
+    "table_grid",
+]
 
 REACH = 3.2
 """Largest distance of the table from the centre, in FWHM: beyond the neighbour's window."""
@@ -19,6 +25,7 @@ STEP = 0.02
 """Distance between samples of the table, in FWHM."""
 
 _CORE, _CORE_KNOT, _WING_KNOT = 1.0, 0.125, 0.275  # FWHM
+_TURNS = 4  # fits of the table, the light measured anew between them
 _BLOCKS, _ROW_BANDS = 5, 4  # places on the chip at which a table is measured
 
 
@@ -91,43 +98,105 @@ def table_grid() -> NDArray[np.float64]:
     return STEP * np.arange(-half, half + 1)
 
 
-def measure_profile(bands: Bands, traces: TraceSet, *, clip: float = 6.0) -> SpatialProfile:
-    """Measure the spatial profile on a flat's bands.
+def gaussian_table() -> NDArray[np.float64]:
+    """Profile of a Gaussian, where nothing better is known yet.
 
-    In each of several places of the chip a cubic B-spline in u = distance / FWHM is fitted to
-    all pixels at once, each pixel being the sum of the fibre it belongs to, its two neighbours
-    and a constant (scattered light); the fibres' light is then measured anew and the fit done
-    again.
+    Returns
+    -------
+    ndarray, shape (n_u,)
+        Integral 1.
+    """
+    table = np.exp(-4.0 * np.log(2.0) * table_grid() ** 2)
+    return np.asarray(table / (table.sum() * STEP))
+
+
+def measure_profile(
+    bands: Bands,
+    center: NDArray[np.float64],
+    width: NDArray[np.float64],
+    fibers: NDArray[np.int64],
+) -> SpatialProfile:
+    """Measure the spatial profile on a flat's bands, in several places of the chip.
 
     Parameters
     ----------
     bands : Bands
         The flat.
-    traces : TraceSet
-        Its traces; those not alive are left out.
-    clip : float
-        Residuals beyond so many robust standard deviations are left out of the second fit.
+    center, width : ndarray, shape (n, n_band)
+        Centre and FWHM of the fibres that give light, spatial pixels.
+    fibers : ndarray, shape (n,)
+        Their indices among all fibres, from 0.
 
     Returns
     -------
     SpatialProfile
         Tables of integral 1.
     """
-    alive = np.flatnonzero(traces.alive)
-    center = traces.centers(bands.rows)[alive]
-    width = traces.widths(bands.rows)[alive]
-    fiber_parts = np.array_split(np.arange(len(alive)), max(1, min(_BLOCKS, len(alive) // 8)))
-    row_parts = np.array_split(
-        np.arange(len(bands.rows)), max(1, min(_ROW_BANDS, len(bands.rows) // 8))
-    )
-    tables = np.array(
-        [[_fit_place(bands, center, width, (f, b), clip) for b in row_parts] for f in fiber_parts]
-    )
+    n, n_band = center.shape
+    fiber_parts = np.array_split(np.arange(n), max(1, min(_BLOCKS, n // 8)))
+    row_parts = np.array_split(np.arange(n_band), max(1, min(_ROW_BANDS, n_band // 8)))
+    tables = [[fit_table(bands, center, width, (f, b)) for b in row_parts] for f in fiber_parts]
     return SpatialProfile(
-        tables.astype(np.float32),
-        np.array([float(alive[f].mean()) for f in fiber_parts]),
+        np.array(tables, dtype=np.float32),
+        np.array([float(fibers[f].mean()) for f in fiber_parts]),
         np.array([bands.rows[b].mean() for b in row_parts]),
     )
+
+
+def fit_table(
+    bands: Bands,
+    center: NDArray[np.float64],
+    width: NDArray[np.float64],
+    place: tuple[NDArray[np.int64], NDArray[np.int64]],
+    *,
+    clip: float = 6.0,
+) -> NDArray[np.float64]:
+    """Measure the profile of some fibres and bands.
+
+    A cubic B-spline in u = distance / FWHM is fitted to all pixels at once, each pixel being
+    the sum of the fibre it belongs to, its two neighbours and a constant (scattered light); the
+    fibres' light is then measured anew and the fit done again.
+
+    Parameters
+    ----------
+    bands : Bands
+        The flat.
+    center, width : ndarray, shape (n, n_band)
+        Centre and FWHM of the fibres that give light, spatial pixels.
+    place : tuple of ndarray
+        Indices of the fibres and of the bands to use.
+    clip : float
+        Residuals beyond so many robust standard deviations are left out after the second fit.
+
+    Returns
+    -------
+    ndarray, shape (n_u,)
+        Light a unit of u, integral 1, nowhere negative.
+    """
+    data, good, distances, owners = _place_pixels(bands, center, width, place)
+    knots = _knots()
+    designs = [_design(u, knots) for u in distances]
+    light = _first_light(bands, center, width)
+    weight = np.where(good, 1.0 / np.maximum(data, np.percentile(data, 5) + 1.0), 0.0)
+    coef = np.zeros(len(knots) - 4)
+    for turn in range(_TURNS):
+        system = _system(light, designs, owners, len(coef))
+        scaled = system * weight[:, None]
+        normal = scaled.T @ system
+        normal += 1e-10 * np.trace(normal) / len(normal) * np.eye(len(normal))
+        solved = np.linalg.solve(normal, scaled.T @ data)
+        coef[2:-2] = solved[:-1]
+        norm = BSpline(knots, coef, 3).integrate(-REACH, REACH)
+        coef /= norm
+        residual = data - system @ solved
+        first, basis = designs[1]
+        own = (basis * coef[first[:, None] + np.arange(4)]).sum(axis=1)
+        light = _relight(light * norm, residual, (owners[1], own), weight)
+        if turn == 1:
+            away = np.abs(residual) * np.sqrt(weight)
+            weight = np.where(away > clip * 1.4826 * np.median(away), 0.0, weight)
+    table = np.maximum(BSpline(knots, coef, 3)(table_grid()), 0.0)
+    return np.asarray(table / (table.sum() * STEP))
 
 
 def _knots() -> NDArray[np.float64]:
@@ -138,47 +207,34 @@ def _knots() -> NDArray[np.float64]:
     return np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
 
 
-def _fit_place(
-    bands: Bands,
-    center: NDArray[np.float64],
-    width: NDArray[np.float64],
-    place: tuple[NDArray[np.int64], NDArray[np.int64]],
-    clip: float,
-) -> NDArray[np.float64]:
-    """Table of one place on the chip; shape (n_u,)."""
-    data, good, distances, owners = _place_pixels(bands, center, width, place)
-    knots = _knots()
-    light = _first_light(bands, center, width)
-    designs = [_design(u, knots) for u in distances]
-    weight = np.where(good, 1.0 / np.maximum(data, np.percentile(data, 5) + 1.0), 0.0)
-    grid = table_grid()
-    coef = np.zeros(len(knots) - 4)
-    for turn in range(4):
-        amplitude = [light[owner] for owner in owners]
-        model = sum(sparse.diags_array(a) @ d for a, d in zip(amplitude, designs, strict=True))
-        # The outermost two coefficients stay 0: the table ends smoothly, and what is flat
-        # beyond it is the constant's.
-        system = sparse.hstack([model[:, 2:-2], np.ones((len(data), 1))]).tocsr()
-        normal = (system.T @ sparse.diags_array(weight) @ system).toarray()
-        normal += 1e-10 * np.trace(normal) / len(normal) * np.eye(len(normal))
-        solved = np.linalg.solve(normal, system.T @ (weight * data))
-        coef[2:-2] = solved[:-1]
-        norm = BSpline(knots, coef, 3).integrate(-REACH, REACH)
-        coef /= norm
-        residual = data - system @ solved
-        if turn < 3:
-            light = _relight(light * norm, residual, (owners[1], designs[1] @ coef), weight)
-        if turn == 1:
-            scaled = np.abs(residual) * np.sqrt(weight)
-            weight = np.where(scaled > clip * 1.4826 * np.median(scaled), 0.0, weight)
-    table = np.maximum(BSpline(knots, coef, 3)(grid), 0.0)
-    return table / (table.sum() * STEP)
-
-
-def _design(u: NDArray[np.float64], knots: NDArray[np.float64]) -> sparse.csr_array:
+def _design(
+    u: NDArray[np.float64], knots: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """First coefficient and the four basis values of each pixel; 0 beyond the reach."""
     inside = np.abs(u) < REACH
     design = BSpline.design_matrix(np.where(inside, u, 0.0), knots, 3)
-    return sparse.csr_array(sparse.diags_array(inside.astype(np.float64)) @ design)
+    basis = design.data.reshape(-1, 4) * inside[:, None]
+    return design.indices[::4].astype(np.int64), basis
+
+
+def _system(
+    light: NDArray[np.float64],
+    designs: list[tuple[NDArray[np.int64], NDArray[np.float64]]],
+    owners: list[NDArray[np.int64]],
+    size: int,
+) -> NDArray[np.float64]:
+    """Pixels as sums of three fibres' splines and a constant; shape (n_pixel, size - 3).
+
+    The two outermost coefficients on each side stay 0: the table ends smoothly, and what is
+    flat beyond it is the constant's.
+    """
+    pixel = np.arange(len(owners[0]))
+    system = np.zeros((len(pixel), size + 1))
+    for (first, basis), owner in zip(designs, owners, strict=True):
+        for i in range(4):
+            system[pixel, first + i] += light[owner] * basis[:, i]
+    system[:, -3] = 1.0
+    return system[:, 2:-2]
 
 
 def _place_pixels(

@@ -1,6 +1,6 @@
 """Vacuum wavelength of every fibre and row, from arcs, sky lines or the nominal profile."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -12,7 +12,8 @@ from drcnet.frames.frame import Frame
 from drcnet.instruments import InstrumentProfile
 from drcnet.stripes.cut import cut_stripes, frame_pixels, make_windows
 from drcnet.stripes.linefit import LineList, fit_lines, isolated, line_list, match_lines
-from drcnet.stripes.trace import TraceSet, chebyshev_basis
+from drcnet.stripes.polynomial import chebyshev_basis
+from drcnet.stripes.trace import TraceSet
 
 __all__ = ["WavelengthSet", "fit_arc", "fit_sky", "nominal_wavelengths"]
 
