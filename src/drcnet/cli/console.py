@@ -16,6 +16,7 @@ __all__ = [
     "JsonOption",
     "OverwriteOption",
     "WorkersOption",
+    "print_accuracy",
     "print_frame",
     "print_json",
     "progress_bars",
@@ -83,19 +84,47 @@ def print_frame(table: "pl.DataFrame", *, title: str = "", columns: Sequence[str
     from rich.table import Table
 
     names = list(columns) or table.columns
-    drawn = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    drawn = Table(box=None, pad_edge=False)
     for name in names:
         numeric = table[name].dtype.is_numeric()
         drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in table.select(names).iter_rows():
         drawn.add_row(*(_cell(value) for value in row))
-    Console(highlight=False).print(drawn)
+    console = Console(highlight=False)
+    if title:
+        console.print(title)
+    console.print(drawn)
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def print_accuracy(scores: "pl.DataFrame") -> None:
+    """Print accuracy by S/N interval, one column a run, in a terminal of 80 columns.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        `Evaluation.scores`.
+    """
+    import polars as pl
+
+    rows: dict[str, dict[str, Any]] = {}
+    for cell in scores.iter_rows(named=True):
+        line = rows.setdefault(cell["interval"], {})
+        if not line:
+            line |= {"S/N": cell["interval"], "rows": cell["n_rows"], "stars": cell["n_stars"]}
+            line["majority"] = f"{cell['majority']:.3f}"
+        half = (cell["accuracy_high"] - cell["accuracy_low"]) / 2
+        line[cell["run"]] = f"{cell['accuracy']:.3f} ±{half:.3f}"
+    for cell in scores.filter(pl.col("published").is_not_null()).iter_rows(named=True):
+        rows[cell["interval"]][f"{cell['model']} paper"] = f"{cell['published']:.3f}"
+    names = list(dict.fromkeys(name for line in rows.values() for name in line))
+    table = pl.DataFrame([{name: line.get(name) for name in names} for line in rows.values()])
+    print_frame(table, title="Accuracy on test rows by S/N interval (snrr), ± half of 95%")
 
 
 @contextlib.contextmanager

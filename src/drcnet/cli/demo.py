@@ -15,7 +15,7 @@ from drcnet.cli.console import (
     ConfigOption,
     JsonOption,
     OverwriteOption,
-    print_frame,
+    print_accuracy,
     print_json,
     progress_bars,
     say,
@@ -43,8 +43,8 @@ class DemoResult:
         The page.
     results : Path
         The tables as Markdown.
-    table : DataFrame
-        Accuracy by run and S/N interval.
+    scores : DataFrame
+        `Evaluation.scores`: one row a run and S/N interval.
     fresh : DataFrame
         What came out for the fresh frames, beside the truth.
     seconds : dict of str to float
@@ -54,7 +54,7 @@ class DemoResult:
     out: Path
     report: Path
     results: Path
-    table: "pl.DataFrame"
+    scores: "pl.DataFrame"
     fresh: "pl.DataFrame"
     seconds: dict[str, float]
 
@@ -130,7 +130,7 @@ def demo(
     results = out / "results.md"
     table = accuracy_table(evaluation.scores)
     results.write_text(_markdown(settings, table, fresh, clock.seconds))
-    return DemoResult(out, page, results, table, fresh, clock.seconds)
+    return DemoResult(out, page, results, evaluation.scores, fresh, clock.seconds)
 
 
 def _classify_fresh(
@@ -210,7 +210,7 @@ def command(
     if as_json:
         print_json(_as_dict(result))
         return
-    print_frame(result.table, title="Accuracy on test rows by S/N interval (snrr)")
+    print_accuracy(result.scores)
     say("\nseconds: " + ", ".join(f"{k} {v:.0f}" for k, v in result.seconds.items()))
     right, total = int(result.fresh["right"].sum()), len(result.fresh)
     say(f"fresh frame: {right} of {total} stars right, table in {out / 'classes.fits'}")
@@ -222,7 +222,7 @@ def _as_dict(result: DemoResult) -> dict[str, Any]:
     return {
         "report": result.report,
         "results": result.results,
-        "accuracy": result.table.to_dicts(),
+        "accuracy": result.scores.to_dicts(),
         "seconds": result.seconds,
         "fresh_right": int(result.fresh["right"].sum()),
         "fresh_total": len(result.fresh),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from drcnet.cli.console import ConfigOption, JsonOption, print_frame, print_json, say
+from drcnet.cli.console import ConfigOption, JsonOption, print_accuracy, print_json, say
 
 __all__ = ["command"]
 
@@ -17,7 +17,6 @@ def command(
     """Score runs by S/N interval, with 95% intervals and the majority-class line."""
     from drcnet.cli.settings import find_runs, read_settings
     from drcnet.evaluate.evaluate import evaluate
-    from drcnet.evaluate.tables import accuracy_table
 
     settings = read_settings(config, {})
     folders = find_runs(runs)
@@ -25,5 +24,5 @@ def command(
     if as_json:
         print_json({"metrics": evaluation.scores.to_dicts()})
         return
-    print_frame(accuracy_table(evaluation.scores), title="Test rows by S/N interval (snrr)")
+    print_accuracy(evaluation.scores)
     say(f"next: drcnet report {' '.join(map(str, runs))} --out report.html")

@@ -1,5 +1,7 @@
 """drcnet models: the registry."""
 
+from typing import Any
+
 import typer
 
 from drcnet.cli.console import JsonOption, print_frame, print_json
@@ -16,7 +18,7 @@ def command(
 
     from drcnet.models import MODELS, build_model
 
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for name, entry in MODELS.items():
         row = {"model": name, "view": entry.view, "parameters": None, "reference": entry.reference}
         if entry.kind == "torch":
