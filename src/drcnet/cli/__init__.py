@@ -9,17 +9,15 @@ import sys
 import typer
 
 from drcnet import __version__
-from drcnet.cli import (
-    check,
-    classify,
-    demo,
-    evaluate,
-    models,
-    prepare,
-    report,
-    simulate,
-    train,
-)
+from drcnet.cli.check import command as check_command
+from drcnet.cli.classify import command as classify_command
+from drcnet.cli.demo import command as demo_command
+from drcnet.cli.evaluate import command as evaluate_command
+from drcnet.cli.models import command as models_command
+from drcnet.cli.prepare import command as prepare_command
+from drcnet.cli.report import command as report_command
+from drcnet.cli.simulate import command as simulate_command
+from drcnet.cli.train import command as train_command
 from drcnet.errors import DrcnetError
 
 __all__ = ["app", "main"]
@@ -41,8 +39,18 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _module in (simulate, check, prepare, train, evaluate, report, classify, models, demo):
-    app.command(name=_module.__name__.rsplit(".", 1)[-1])(_module.command)
+for _name, _command in {
+    "simulate": simulate_command,
+    "check": check_command,
+    "prepare": prepare_command,
+    "train": train_command,
+    "evaluate": evaluate_command,
+    "report": report_command,
+    "classify": classify_command,
+    "models": models_command,
+    "demo": demo_command,
+}.items():
+    app.command(name=_name)(_command)
 
 
 def _version(value: bool) -> None:

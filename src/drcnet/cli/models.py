@@ -20,7 +20,12 @@ def command(
 
     rows: list[dict[str, Any]] = []
     for name, entry in MODELS.items():
-        row = {"model": name, "view": entry.view, "parameters": None, "reference": entry.reference}
+        row: dict[str, Any] = {
+            "model": name,
+            "view": entry.view,
+            "parameters": None,
+            "reference": entry.reference,
+        }
         if entry.kind == "torch":
             model = build_model(name, classes)
             row["parameters"] = sum(p.numel() for p in model.parameters())
