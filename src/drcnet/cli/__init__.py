@@ -5,6 +5,7 @@ commands, so that ``drcnet --help`` answers at once.
 """
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -39,7 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _name, _command in {
+_COMMANDS: dict[str, Callable[..., None]] = {
     "simulate": simulate_command,
     "check": check_command,
     "prepare": prepare_command,
@@ -49,7 +50,8 @@ for _name, _command in {
     "classify": classify_command,
     "models": models_command,
     "demo": demo_command,
-}.items():
+}
+for _name, _command in _COMMANDS.items():
     app.command(name=_name)(_command)
 
 
