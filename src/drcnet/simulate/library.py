@@ -228,7 +228,8 @@ def read_library(
     )
     used = (rest_grid() >= USED[0]) & (rest_grid() <= USED[1])
     return Library(
-        stars=StarSet(table, unit_median(flux), float(np.median(fwhm[used]))),
+        # Noise of a real spectrum may go below zero; the light of a star cannot.
+        stars=StarSet(table, np.maximum(unit_median(flux), 0), float(np.median(fwhm[used]))),
         left_out=left_out.sort("source", "name"),
         merged=merged,
         known=known[kept],

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from drcnet.errors import SpectrumError
 from drcnet.frames.lamost_spectrum import LamostSpectrum, read_lamost_spectrum
-from drcnet.simulate.library_readers import source_table
+from drcnet.simulate.library_readers import FILE_ERRORS, source_table
 from drcnet.simulate.library_spectra import (
     SKIPPED_COLUMNS,
     SourceSpectra,
@@ -64,11 +64,11 @@ def read_lamost_bundle(folder: Path) -> SourceSpectra:
         table = pl.read_csv(csv, infer_schema_length=0).select(
             "file", "subclass", pl.col(numbers).cast(pl.Float64, strict=False)
         )
-        with np.load(npz, allow_pickle=False) as packed:
+        with npz.open("rb") as stream, np.load(stream, allow_pickle=False) as packed:
             flux = packed["flux"].astype(np.float64)
             bad = np.unpackbits(packed["badbits"], axis=1)[:, : flux.shape[1]].astype(bool)
             first, step = float(packed["loglam0"]), float(packed["dloglam"])
-    except (OSError, EOFError, ValueError, KeyError, pl.exceptions.PolarsError) as err:
+    except (*FILE_ERRORS, pl.exceptions.PolarsError) as err:
         raise SpectrumError(folder, "a packed LAMOST bundle", str(err).splitlines()[0]) from err
     if len(flux) != len(table):
         raise SpectrumError(npz, f"{len(table)} spectra, as in the CSV", str(len(flux)))

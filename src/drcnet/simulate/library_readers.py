@@ -6,6 +6,7 @@ between 4000 and 6860 angstrom.
 """
 
 import re
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from drcnet.simulate.spectra import rest_grid
 from drcnet.simulate.star_names import star_name
 
 __all__ = [
+    "FILE_ERRORS",
     "LibraryReader",
     "indo_us_fwhm",
     "miles_fwhm",
@@ -39,7 +41,8 @@ __all__ = [
 ]
 
 _NAMED = re.compile(r"^(?P<type>.*\S)\s*\((?P<name>[^()]+)\)\s*$")
-_FILE_ERRORS = (OSError, EOFError, ValueError, KeyError, TypeError)
+FILE_ERRORS = (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
+"""What reading a damaged file may raise."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +226,7 @@ def read_indo_us(path: Path) -> SourceSpectra:
             header, flux = hdus[0].header, np.array(hdus[0].data, dtype=np.float64)
             wavelength = 10.0 ** (header["COEFF0"] + header["COEFF1"] * np.arange(flux.shape[1]))
             labels = [str(header[f"NAME{i}"]) for i in range(len(flux))]
-    except (*_FILE_ERRORS, IndexError) as err:
+    except (*FILE_ERRORS, IndexError) as err:
         raise SpectrumError(file, "templates with COEFF0, COEFF1 and NAMEi", str(err)) from err
     parts = [_NAMED.match(label) for label in labels]
     types = [part["type"] if part else label for part, label in zip(parts, labels, strict=True)]
@@ -257,9 +260,9 @@ def _columns(table: pl.DataFrame, *names: str) -> dict[str, pl.Series]:
 
 def _read_npz(path: Path, names: list[str], rows: int) -> dict[str, NDArray]:
     try:
-        with np.load(path, allow_pickle=False) as packed:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as packed:
             arrays = {name: packed[name] for name in names}
-    except (*_FILE_ERRORS,) as err:
+    except FILE_ERRORS as err:
         raise SpectrumError(path, f"the arrays {names}", str(err)) from err
     if len(arrays["flux"]) != rows:
         raise SpectrumError(path, f"{rows} spectra, as in the CSV", str(len(arrays["flux"])))
@@ -267,7 +270,8 @@ def _read_npz(path: Path, names: list[str], rows: int) -> dict[str, NDArray]:
 
 
 def _log_wavelength(packed: dict[str, NDArray], n_in: int) -> NDArray[np.float64]:
-    return 10.0 ** (float(packed["loglam0"]) + float(packed["dloglam"]) * np.arange(n_in))
+    exponent = float(packed["loglam0"]) + float(packed["dloglam"]) * np.arange(n_in)
+    return np.asarray(10.0**exponent, dtype=np.float64)
 
 
 def _whole(flux: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -94,7 +94,8 @@ def _one_spectrum(path: Path, rows: Rows, row: int) -> NDArray[np.float32]:
         wavelength = np.asarray(rows["wavelength"][row], dtype=np.float64)
     elif "coeff0" in rows and "coeff1" in rows:
         step = float(rows["coeff1"][row])
-        wavelength = 10.0 ** (float(rows["coeff0"][row]) + step * np.arange(flux.size))
+        exponent = float(rows["coeff0"][row]) + step * np.arange(flux.size)
+        wavelength = np.asarray(10.0**exponent, dtype=np.float64)
     else:
         raise SpectrumError(path, "a column 'wavelength', or COEFF0 and COEFF1", "neither")
     if wavelength.shape != flux.shape or not np.all(np.diff(wavelength) > 0):

@@ -13,7 +13,7 @@ _TYPE = re.compile(
     re.VERBOSE,
 )
 _RANGE = re.compile(r"^\s*:?\s*[/-]\s*(?P<letter>[OBAFGKM])?\s*\d")
-_LUMINOSITY = re.compile(r"(?<![A-Z])(?:III|II|IV|VI|V|I)(?![A-Z])")
+_LUMINOSITY = re.compile(r"(?<![A-Z])(?:III|II|IV|VI|V|I)")
 _PREFIX_LUMINOSITY = {"sd": "VI", "d": "V", "g": "III"}
 
 

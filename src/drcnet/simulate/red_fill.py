@@ -23,6 +23,8 @@ REACHES_TO = 9000.0
 
 _BLUE_FROM = 3900.0
 _OVERLAP_FROM = 7300.0  # the fill is scaled to the star over 7300-7400 angstrom
+_JOINT_FROM = 7375.0
+_JOINT_DECAY = 100.0
 _COMPONENTS = 12
 _LEAST_TEACHERS = 5
 
@@ -122,9 +124,13 @@ def _predict(
     fill = target.mean(axis=0) + asked_scores @ weight  # (n_star, n_overlap + n_red)
 
     joint = int(np.count_nonzero(overlap))
-    own = np.median(flux[:, overlap], axis=1)
-    guessed = np.median(fill[:, :joint], axis=1)
-    return (fill[:, -np.count_nonzero(red) :] * (own / guessed)[:, None]).astype(np.float32)
+    ratio = flux[:, overlap] / fill[:, :joint]
+    # The level of the last 100 angstrom counts; that of the last 25 only beside the joint, so
+    # that no step tells which spectra ended there.
+    level = np.median(ratio, axis=1)[:, None]
+    last = np.median(ratio[:, grid[overlap] > _JOINT_FROM], axis=1)[:, None]
+    scale_out = level + (last - level) * np.exp((FILL_FROM - grid[red]) / _JOINT_DECAY)
+    return (fill[:, joint:] * scale_out).astype(np.float32)
 
 
 def _unit_level(flux: NDArray[np.floating], overlap: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -20,6 +20,9 @@ _PACKED = re.compile(
     r"^(?P<catalog>BD|CD|CPD)(?P<sign>[+-])(?P<zone>\d{2})0*(?P<number>\d+)(?P<component>[A-D]?)$"
 )
 _GICLAS = re.compile(r"^G[ _]?0*(?P<field>\d+)-0*(?P<number>\d+)(?P<component>[A-D]?)$")
+# Stars that MILES and Indo-US share under different names. Inferred, not looked up: of all MILES
+# stars these follow the Indo-US spectra best, stand in the Giclas fields and have such types.
+_ALIASES = {"G 19-24": "HD 157881", "G 243-63": "HD 6755"}
 _CLUSTER_MARK = re.compile(r"\s+Cl$")
 
 
@@ -38,7 +41,8 @@ def star_name(name: str) -> str:
     Returns
     -------
     str
-        "HD 25291", "BD+29 366", "G 84-29"; applying the function twice changes nothing.
+        "HD 25291", "BD+29 366", "G 84-29", and the HD name of a Giclas star where the libraries
+        are known to hold one star under both; applying the function twice changes nothing.
 
     Examples
     --------
@@ -54,7 +58,8 @@ def star_name(name: str) -> str:
         zone = int(match["zone"])
         return f"{match['catalog']}{match['sign']}{zone:02d} {match['number']}{match['component']}"
     if match := _GICLAS.match(text.upper()):
-        return f"G {match['field']}-{match['number']}{match['component']}"
+        giclas = f"G {match['field']}-{match['number']}{match['component']}"
+        return _ALIASES.get(giclas, giclas)
     return text
 
 
