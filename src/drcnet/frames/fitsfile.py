@@ -24,6 +24,7 @@ __all__ = ["Image", "read_header", "read_image"]
 _BLOCK = 2880
 _CARD = 80
 _ONES = 0xFFFFFFFF
+_MAX_PIXELS = 1 << 30  # no chip has more; a header that says so would exhaust the memory
 _MAX_HEADER_BLOCKS = 1000  # 36,000 cards: more is no header
 _NO_VALUE = {"", "COMMENT", "HISTORY", "CONTINUE", "END"}
 
@@ -81,8 +82,8 @@ def read_image(path: Path) -> Image:
         _verify_sums(path, blob, hdu, number)
     for number, hdu in enumerate(hdus):
         if hdu.header.get("ZIMAGE") is True:
-            return _decompress(path, blob, number)
-        if hdu.data_size and hdu.header.get("XTENSION", "IMAGE").strip() == "IMAGE":
+            return _decompress(path, blob, hdu, number)
+        if hdu.data_size and str(hdu.header.get("XTENSION", "IMAGE")).strip() == "IMAGE":
             return Image(_decode(path, blob, hdu), hdu.header)
     raise FrameError(path, "a FITS file with an image", f"{len(hdus)} HDUs without one")
 
@@ -125,7 +126,7 @@ def _first_image_header(path: Path, stream: Any) -> dict[str, Any]:
         return header
     extension, _ = _read_header(path, _chained(blocks, stream.read), 1)
     if extension.get("ZIMAGE") is True:
-        extension |= {f"NAXIS{i}": extension[f"ZNAXIS{i}"] for i in (1, 2)}
+        extension |= {f"NAXIS{i}": extension.get(f"ZNAXIS{i}") for i in (1, 2)}
     return extension
 
 
@@ -199,23 +200,41 @@ def _read_header(path: Path, read: Any, number: int) -> tuple[dict[str, Any], in
 
 
 def _cards(path: Path, text: bytes, number: int) -> dict[str, Any]:
+    """Keyword to value; of a keyword that stands twice the first counts."""
     try:
-        header = fits.Header.fromstring(text.decode("ascii"))
-        return {c.keyword: c.value for c in header.cards if c.keyword not in _NO_VALUE}
-    except (UnicodeDecodeError, ValueError, fits.VerifyError) as err:
+        lines = text.decode("ascii")
+    except UnicodeDecodeError as err:
         raise FrameError(path, "a legible FITS header", f"a damaged header {number}") from err
+    cards: dict[str, Any] = {}
+    for start in range(0, len(lines), _CARD):
+        line = lines[start : start + _CARD]
+        if line.startswith("END     "):
+            break
+        if line[8:10] == "= " or line.startswith("HIERARCH "):
+            cards.setdefault(*_card(line))
+    return cards
+
+
+def _card(line: str) -> tuple[str, Any]:
+    """One card; a value that cannot be parsed stays text, for whoever needs it to refuse."""
+    try:
+        card = fits.Card.fromstring(line)
+        value = card.value
+        return card.keyword, None if isinstance(value, fits.card.Undefined) else value
+    except (fits.VerifyError, ValueError):
+        return line[:8].rstrip(), line[10:].strip()
 
 
 def _data_size(path: Path, header: dict[str, Any]) -> int:
     try:
         axes = [int(header[f"NAXIS{i + 1}"]) for i in range(int(header["NAXIS"]))]
         bits = abs(int(header["BITPIX"]))
+        heap, groups = int(header.get("PCOUNT", 0)), int(header.get("GCOUNT", 1))
     except (KeyError, TypeError, ValueError) as err:
         raise FrameError(path, "a FITS header with BITPIX and NAXIS", f"none ({err})") from err
-    if not axes or min(axes) < 0:
+    if not axes or min(axes) < 0 or heap < 0 or groups < 0:
         return 0
-    heap = int(header.get("PCOUNT", 0))
-    return bits // 8 * int(header.get("GCOUNT", 1)) * (heap + math.prod(axes))
+    return bits // 8 * groups * (heap + math.prod(axes))
 
 
 def _padded(size: int) -> int:
@@ -245,10 +264,9 @@ def _ones_sum(part: bytes) -> int:
 def _decode(path: Path, blob: bytes, hdu: _Hdu) -> NDArray[Any]:
     """Turn an uncompressed image's bytes into counts."""
     header = hdu.header
-    if header["NAXIS"] != 2:
-        shape = tuple(header[f"NAXIS{i}"] for i in range(header["NAXIS"], 0, -1))
+    shape = tuple(int(header[f"NAXIS{i}"]) for i in range(int(header["NAXIS"]), 0, -1))
+    if len(shape) != 2:
         raise FrameError(path, "a two-dimensional image", f"an image of shape {shape}")
-    shape = (header["NAXIS2"], header["NAXIS1"])
     scale = (header["BITPIX"], header.get("BZERO", 0), header.get("BSCALE", 1))
     count = shape[0] * shape[1]
     if scale == (16, 32768, 1):
@@ -260,9 +278,12 @@ def _decode(path: Path, blob: bytes, hdu: _Hdu) -> NDArray[Any]:
     raise FrameError(path, "16-bit unsigned or 32-bit real pixels", came)
 
 
-def _decompress(path: Path, blob: bytes, number: int) -> Image:
+def _decompress(path: Path, blob: bytes, hdu: _Hdu, number: int) -> Image:
     """Unpack a tile-compressed image through astropy."""
     try:
+        pixels = math.prod(int(hdu.header[f"ZNAXIS{i}"]) for i in (1, 2))
+        if pixels > _MAX_PIXELS:
+            raise ValueError(f"{pixels} pixels")  # noqa: TRY301 - one way out of a damaged file
         with fits.open(io.BytesIO(blob), memmap=False) as hdus:
             data = np.asarray(hdus[number].data)
             header = {c.keyword: c.value for c in hdus[number].header.cards}

@@ -284,10 +284,13 @@ def _levels(
 def _row_levels(raw: NDArray[Any], amp: Amplifier) -> NDArray[np.float32]:
     """Mean of each overscan row, clipped around its median; shape (n_row,), ADU."""
     part = raw[slice(*amp.overscan_y), slice(*amp.overscan_x)].astype(np.float32)
-    away = part - np.median(part, axis=1, keepdims=True)
-    sigma = max(1.4826 * float(np.median(np.abs(away))), amp.read_noise / amp.gain, 1.0)
-    keep = np.abs(away) < _CLIP * sigma
-    return np.asarray((part * keep).sum(axis=1) / keep.sum(axis=1), np.float32)
+    middle = np.median(part, axis=1)
+    away = np.abs(part - middle[:, None])
+    sigma = max(1.4826 * float(np.median(away)), amp.read_noise / amp.gain, 1.0)
+    keep = away < _CLIP * sigma
+    count = keep.sum(axis=1)
+    mean = (part * keep).sum(axis=1) / np.maximum(count, 1)
+    return np.where(count > 0, mean, middle).astype(np.float32)
 
 
 def _amplifier_map(profile: InstrumentProfile, arm: str) -> NDArray[np.uint8]:
