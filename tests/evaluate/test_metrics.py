@@ -111,6 +111,16 @@ def test_one_star_has_no_interval_and_perfection_no_certainty(predictions, make_
     assert line["accuracy_low"] == pytest.approx(n / (n + 1.959964**2))  # Wilson at k = n
 
 
+def test_a_class_always_found_is_no_certainty_either(predictions, make_run):
+    run = make_run(predictions.with_columns(predicted="class"))
+    table = metrics.score_run(run, FEW).classes
+    assert (table["recall"] == 1).all()
+    assert (table["recall_low"] < 1).all()
+    stars = predictions.filter(pl.col("class") == "K")["star"].n_unique()
+    last = table.row(-1, named=True)
+    assert last["f1_low"] == pytest.approx(stars / (stars + 1.959964**2))
+
+
 def test_majority_is_that_of_the_training_part_where_it_is_known(predictions, make_run):
     share = (predictions["class"] == "K").mean()
     trained = predictions.with_columns(

@@ -83,14 +83,14 @@ def work(tmp_path_factory):
         provenance=make_provenance(asked, seed=1),
     )
     for number in range(len(EXPOSURES)):
-        for arm, start in (("blue", 4000.0), ("red", 6400.0)):
+        for arm, middle in (("blue", 4900.0), ("red", 6900.0)):
             arrays = {
                 name: rng.normal(100, 10, (N_FIBER, N_ROW))
                 for name in ("box", "box_ivar", "optimal", "optimal_ivar", "sky", "offset")
             }
             arrays["stripes"] = rng.normal(100, 10, (N_FIBER, 11, N_ROW))
             arrays["mask"] = np.zeros((N_FIBER, 11, N_ROW))
-            arrays["wavelength"] = np.tile([start + 500, 500, 0, 0, 0], (N_FIBER, 1))
+            arrays["wavelength"] = np.tile([middle, 1290, 0, 0, 0], (N_FIBER, 1))
             write_exposure(path, number, arm, arrays)
     make_index(rng).write_parquet(path / "index.parquet")
     return path

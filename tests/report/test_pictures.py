@@ -31,7 +31,9 @@ def test_nan_is_black_and_an_empty_picture_no_crash():
 
 def test_a_star_has_two_arms_with_their_wavelengths(work):
     blue, red = pictures.star_picture(open_store(work), 3)
-    assert (blue.arm, blue.span) == ("blue", "4000 to 5000 Å")
+    # 3610 angstrom at row 0 of the frame, 20 a row; the stripe is rows 30 to 89.
+    assert (blue.arm, blue.span) == ("blue", "4210 to 5390 Å")
+    assert red.span == "6210 to 7390 Å"
     assert "Hβ" in blue.spectrum
     assert "Hβ" not in red.spectrum
     assert "Hα" in red.spectrum

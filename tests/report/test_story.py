@@ -37,6 +37,7 @@ def test_the_lead_has_the_right_sign_whichever_run_stands_first(runs):
         gap = 100 * (rows["accuracy"][1] - rows["accuracy"][0])
         assert f"{rows['run'][1]} leads" in sentence
         assert f"{gap:+.1f} points" in sentence
+        assert f"gives {100 * rows['majority'][0]:.1f}%" in sentence
 
 
 def test_worst_mistakes_are_wrong_confident_and_of_different_stars(runs):

@@ -210,8 +210,8 @@ def score_run(
         subclasses_off (mean, over rows with a subclass); nll, brier, ece.
         The majority class is the most frequent one of the training part where the predictions
         hold it, else of the interval itself (a harder line). Percentile intervals over stars;
-        where every draw gives the same accuracy (all right, all wrong) the Wilson interval of
-        as many trials as stars stands in, and a single star gives none (NaN).
+        where every draw gives the same 0 or 1 (all right, all wrong) the Wilson interval of as
+        many trials as stars stands in, and a single star gives none (NaN).
     """
     tested = run.tested.sort("star", "row")
     names = order_intervals(tested["interval"] if intervals is None else intervals)
@@ -262,7 +262,7 @@ def _score_rows(
         line |= {name: float(value), f"{name}_low": bounds[0], f"{name}_high": bounds[1]}
     line |= {"n_core": int(total[-1])}
     line |= _plain_scores(rows, run, counts, settings.reliability_bins)
-    return line, _class_table(counts, draws, run.classes, n_stars, settings.confidence), counts
+    return line, _class_table(counts, draws, rows, run.classes, settings.confidence), counts
 
 
 def _plain_scores(rows: pl.DataFrame, run: Run, counts: _Array, bins: int) -> dict[str, Any]:
@@ -289,19 +289,28 @@ def _plain_scores(rows: pl.DataFrame, run: Run, counts: _Array, bins: int) -> di
 
 
 def _class_table(
-    counts: _Array, draws: _Array, classes: tuple[str, ...], n_stars: int, confidence: float
+    counts: _Array, draws: _Array, rows: pl.DataFrame, classes: tuple[str, ...], confidence: float
 ) -> pl.DataFrame:
     columns: dict[str, Any] = {
         "class": list(classes),
         "n_true": counts.sum(axis=1).astype(np.int64),
         "n_predicted": counts.sum(axis=0)[:-1].astype(np.int64),
     }
+    true = [pl.col("class") == name for name in classes]
+    called = [pl.col("predicted") == name for name in classes]
+    either = [a | b for a, b in zip(true, called, strict=True)]
+    concerned = {"precision": called, "recall": true, "f1": either}
     spread = class_scores(draws)
     for name, values in class_scores(counts).items():
-        columns[name] = values
-        low, high = _percentiles(spread[name], n_stars, confidence)
-        columns |= {f"{name}_low": low, f"{name}_high": high}
-    return pl.DataFrame(columns)
+        stars = [rows.filter(which)["star"].n_unique() for which in concerned[name]]
+        bounds = [
+            _bounds(value, spread[name][:, k], stars[k], confidence)
+            for k, value in enumerate(values)
+        ]
+        columns |= {name: values, f"{name}_low": [low for low, _ in bounds]}
+        columns |= {f"{name}_high": [high for _, high in bounds]}
+    floats = {name: pl.Float64 for name in columns if name.endswith(("_low", "_high"))}
+    return pl.DataFrame(columns, schema_overrides=floats)
 
 
 def _confusion_table(counts: _Array, classes: tuple[str, ...]) -> pl.DataFrame:
@@ -343,24 +352,21 @@ def _mean_of_known(values: _Array) -> _Array:
 
 def _bounds(value: _Array, draws: _Array, n_stars: int, confidence: float) -> tuple[float, float]:
     """Percentile interval; Wilson's where all draws agree on 0 or 1, which is no certainty."""
-    low, high = (float(v) for v in _percentiles(draws, n_stars, confidence))
+    low, high = _percentiles(draws, n_stars, confidence)
     if low == high and float(value) in (0.0, 1.0) and n_stars > 1:
         total = np.array([float(n_stars)])
         low, high = (float(v[0]) for v in wilson_interval(float(value) * total, total))
     return low, high
 
 
-def _percentiles(draws: _Array, n_stars: int, confidence: float) -> tuple[_Array, _Array]:
-    """Percentiles over the first axis, NaN draws left out; NaN where one star stands alone."""
+def _percentiles(draws: _Array, n_stars: int, confidence: float) -> tuple[float, float]:
+    """Percentiles of the draws that have a value; NaN where one star stands alone."""
+    known = draws[np.isfinite(draws)]
+    if n_stars < 2 or not len(known):
+        return np.nan, np.nan
     tail = 50 * (1 - confidence)
-    known = np.isfinite(draws)
-    if n_stars < 2:
-        nothing = np.full(draws.shape[1:], np.nan)
-        return nothing, nothing
-    empty = ~known.any(axis=0)
-    filled = np.where(empty, 0.0, draws)
-    low, high = np.nanpercentile(filled, [tail, 100 - tail], axis=0)
-    return np.where(empty, np.nan, low), np.where(empty, np.nan, high)
+    low, high = np.percentile(known, [tail, 100 - tail])
+    return float(low), float(high)
 
 
 def _integers(lines: list[dict[str, Any]]) -> dict[str, Any]:

@@ -308,8 +308,7 @@ def _frame(sources: _Sources, example: dict[str, Any] | None) -> Any:
 
     name, exposure = "lamost-lrs", None
     if sources.store is not None:
-        prepared = sources.store.provenance.get("settings", {}).get("prepare", {})
-        name = prepared.get("instrument", name)
+        name = sources.store.provenance["settings"]["prepare"]["instrument"]
         if example is not None:
             exposure = sources.store.index.row(int(example["row"]), named=True)["exposure"]
     return frame_picture(sources.night, load_instrument(name), exposure)

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drcnet.config import PrepareSettings
 from drcnet.dataset.store import Store
 from drcnet.frames.night import scan_night
 from drcnet.frames.read import read_frame
-from drcnet.instruments import InstrumentProfile
+from drcnet.instruments import InstrumentProfile, load_instrument
+from drcnet.stripes.polynomial import chebyshev_basis
 
 __all__ = ["FramePicture", "StarPicture", "frame_picture", "png_uri", "star_picture"]
 
@@ -30,7 +32,7 @@ class FramePicture:
     name : str
         The file's name.
     whole : str
-        Data URI of the frame, block-averaged.
+        Data URI of the frame less its overscan level, block-averaged.
     detail : str
         Data URI of some fibres at full resolution.
     shape : tuple of int
@@ -109,10 +111,10 @@ def star_picture(store: Store, row: int) -> list[StarPicture]:
     rows = np.array([row], dtype=np.int64)
     stripes, box = (store.read(name, rows)[0] for name in ("stripes", "box"))
     coefficients = store.read("wavelength", rows)[0]
+    basis = _basis(store, coefficients.shape[-1])
     pictures = []
     for i, arm in enumerate(("blue", "red")):
-        n = stripes.shape[-1]
-        scale = np.polynomial.Chebyshev(coefficients[i], domain=[0, n - 1])(np.arange(n))
+        scale = coefficients[i] @ basis
         known = bool(np.isfinite(scale).all())
         span = f"{scale[0]:.0f} to {scale[-1]:.0f} Å" if known else ""
         stripe = png_uri(_block_mean(stripes[i], 1, 4), percentiles=(1.0, 99.0))
@@ -145,16 +147,25 @@ def frame_picture(
         return None
     path = blue.get(exposure or "", next(iter(blue.values())))
     frame = read_frame(path, profile)
-    counts = frame.counts
+    # The amplifiers' levels differ by more than the light of most fibres: they are taken off.
+    counts = frame.electrons
     step = max(1, min(counts.shape) // 700)
     down, across = (n // 2 for n in counts.shape)
-    detail = np.asarray(counts[down : down + 90, across : across + 300], dtype=float)
+    detail = counts[down : down + 90, across : across + 300]
     return FramePicture(
         path.name,
         png_uri(_block_mean(counts, step, step)),
         png_uri(detail),
         (counts.shape[0], counts.shape[1]),
     )
+
+
+def _basis(store: Store, count: int) -> NDArray[np.float64]:
+    """Polynomials of the wavelength at a stripe's rows; (count, n_row)."""
+    prepared = PrepareSettings.model_validate(store.provenance["settings"]["prepare"])
+    n_wave = load_instrument(prepared.instrument).n_wave
+    rows = np.arange(prepared.stripes.row_start, prepared.stripes.row_stop)
+    return chebyshev_basis(rows, n_wave, count - 1)
 
 
 def _block_mean(pixels: NDArray[Any], down: int, across: int) -> NDArray[np.float32]:

@@ -136,7 +136,8 @@ def _at_low(evaluation: Evaluation, name: str, *, one_interval: bool) -> str:
         )
     second = str(others["run"][0])
     told = _difference(evaluation, best, second, name)
-    return f"{start}, {best} leads with {_percent(row)}; {told}."
+    idle = f"always answering {row['majority_class']} gives {100 * row['majority']:.1f}%"
+    return f"{start}, {best} leads with {_percent(row)}, where {idle}; {told}."
 
 
 def _difference(evaluation: Evaluation, best: str, second: str, name: str) -> str:

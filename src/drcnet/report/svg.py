@@ -11,7 +11,7 @@ from html import escape
 __all__ = ["Axis", "Series", "line_chart"]
 
 _WIDTH, _HEIGHT = 480.0, 300.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 12.0, 12.0, 44.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60.0, 12.0, 12.0, 44.0
 _SHAPES = (
     "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0Z",  # circle
     "M-3.6,-3.6H3.6V3.6H-3.6Z",  # square
