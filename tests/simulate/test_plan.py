@@ -6,17 +6,14 @@ import pytest
 
 from drcnet.config import SimulateSettings
 from drcnet.errors import ConfigError
+from drcnet.simulate.assign import pointings
 from drcnet.simulate.plan import (
-    DEAD,
-    SKY,
     Exposure,
-    assign,
     frame_file,
     lmjd_of,
     lmjm_of,
     make_schedule,
     place_stars,
-    pointings,
 )
 
 
@@ -68,52 +65,15 @@ def test_stars_are_never_confused_by_position():
     assert apart.min() * 3600 > 100
 
 
-def test_assignment_follows_the_shares(tiny_settings, tiny_profile, toy_stars):
-    settings = tiny_settings.model_copy(
-        update={"class_shares": {"F": 1.0, "K": 3.0}, "snr_shares": {"0-10": 1, "30-120": 1}}
-    )
-    total = pointings(settings, tiny_profile)
-    assert total == 5 * 2 * 2
-    seen = assign(settings, tiny_profile, toy_stars)
-    assert sorted(seen) == [(0, 1), (0, 3), (1, 1), (1, 3)]
-    stars = np.concatenate([a.star for a in seen.values()])
-    classes = toy_stars.table["class"].to_numpy()[stars[stars >= 0]]
-    assert [(classes == c).sum() for c in "FGK"] == [5, 0, 15]
-    targets = np.concatenate([a.target for a in seen.values()])
-    targets = targets[np.isfinite(targets)]
-    assert ((targets >= 2) & (targets < 10)).sum() == 10
-    assert ((targets >= 30) & (targets <= 120)).sum() == 10
-    for a in seen.values():
-        assert (a.star == SKY).sum() == 2
-        assert (a.star == DEAD).sum() == 1
-        np.testing.assert_array_equal(np.isnan(a.target), a.star < 0)
-
-
-def test_dead_fibres_stay_dead_under_all_plates(tiny_settings, tiny_profile, toy_stars):
-    seen = assign(tiny_settings, tiny_profile, toy_stars)
-    np.testing.assert_array_equal(seen[0, 1].star == DEAD, seen[1, 1].star == DEAD)
-
-
-def test_every_star_comes_once_before_any_comes_again(tiny_settings, tiny_profile, toy_stars):
-    settings = tiny_settings.model_copy(update={"class_shares": {"F": 1, "G": 1, "K": 1}})
-    stars = np.concatenate([a.star for a in assign(settings, tiny_profile, toy_stars).values()])
-    count = np.bincount(stars[stars >= 0], minlength=12)
-    assert count.min() >= 1
-    assert count.max() <= 2
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"class_shares": {"M": 1.0}}, "classes that the source has"),
-        ({"class_shares": {"F": 0.0}}, "a share above 0"),
-        ({"snr_shares": {"low": 1.0}}, "intervals such as '10-20'"),
-        ({"snr_shares": {"0-1": 1.0}}, "an upper edge above 2"),
-        ({"sky_fibers": 8}, "fewer than the 8 fibres"),
-    ],
-)
-def test_shares_that_cannot_be_met_are_refused(
-    tiny_settings, tiny_profile, toy_stars, change, message
-):
-    with pytest.raises(ConfigError, match=message):
-        assign(tiny_settings.model_copy(update=change), tiny_profile, toy_stars)
+def test_bad_dates_spectrographs_and_instruments_are_refused(tiny_settings, tiny_profile):
+    with pytest.raises(ConfigError, match="YYYY-MM-DD"):
+        make_schedule(tiny_settings.model_copy(update={"date": "23.9.2015"}))
+    with pytest.raises(ConfigError, match="different numbers"):
+        pointings(tiny_settings.model_copy(update={"spectrographs": (1, 1)}), tiny_profile)
+    exposure = make_schedule(tiny_settings)[0][0]
+    other = tiny_profile.model_copy(update={"file_pattern": "^sdR-(?P<arm>[br])1"})
+    with pytest.raises(ConfigError, match="knows LAMOST's only"):
+        frame_file(exposure, 1, "blue", other, ".fit")
+    silent = tiny_profile.model_copy(update={"file_kinds": {"o": "object"}})
+    with pytest.raises(ConfigError, match="file letter for 'bias'"):
+        frame_file(exposure, 1, "blue", silent, ".fit")

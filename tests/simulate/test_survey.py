@@ -231,3 +231,14 @@ def test_truth_of_a_frame_that_is_not_there(tiny_night, tmp_path):
         true_traces(tiny_night, 2, "blue", 5)
     with pytest.raises(NightError):
         true_traces(tmp_path, 1, "blue", 5)
+
+
+def test_a_disk_too_small_is_refused_before_the_first_frame(
+    tmp_path, small, toy_stars, monkeypatch
+):
+    from types import SimpleNamespace
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(NightError, match="GB of free disk for 6 frames"):
+        simulate(small, tmp_path / "night", stars=toy_stars)
+    assert list((tmp_path / "night" / "raw").iterdir()) == []
