@@ -388,6 +388,16 @@ def header_of_another_spectrograph(folder, raw):
     return put(folder, raw, cards=[("SPID", 4)])
 
 
+@broken("the arm of the file's name (blue) in its header", "CCDARM = 'red'")
+def header_of_the_other_arm(folder, raw):
+    return put(folder, raw, cards=[("CCDARM", "red")])
+
+
+@broken("the lmjm of the file's name (82496145) in its header", "LMJM = 82496175")
+def header_of_another_exposure(folder, raw):
+    return put(folder, raw, cards=[("LMJM", 82496175)])
+
+
 @broken("the kind of the file's name (object) in its header", "OBS_TYPE = 'FLAT'")
 def flat_called_object(folder, raw):
     return put(folder, raw, cards=[("OBS_TYPE", "FLAT")])

@@ -200,6 +200,11 @@ def check_header(
         if key in header and str(header[key]).strip() != str(getattr(name, ours)):
             wanted = f"the {ours} of the file's name ({getattr(name, ours)}) in its header"
             raise FrameError(path, wanted, f"{key} = {header[key]!r}")
+    key = profile.header_keys.get("arm", "")
+    spellings = {name.arm, profile.arms[name.arm].letter}
+    if key in header and str(header[key]).strip().lower() not in spellings:
+        wanted = f"the arm of the file's name ({name.arm}) in its header"
+        raise FrameError(path, wanted, f"{key} = {header[key]!r}")
     key = profile.header_keys.get("kind", "")
     if key not in header or not profile.header_kinds:
         return

@@ -111,7 +111,7 @@ class InstrumentProfile(_Frozen):
     utc_offset_hours: float = 0.0
     """Local time minus UTC, for local modified Julian minutes."""
     header_keys: dict[str, str] = {}
-    """Our name (kind, spid, lmjm, time) to the instrument's FITS keyword, where one is known.
+    """Our name (kind, spid, arm, lmjm, time) to the instrument's FITS keyword, where one is known.
     A name that says otherwise than a card that is there is refused."""
     long_slit: bool = False
     """True where one trace crosses the chip and there are no fibres to tell apart."""
