@@ -10,8 +10,9 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from drcnet.provenance import atomic_write
+from drcnet.simulate.assign import SKY, Assignment
 from drcnet.simulate.light import LIGHT_SPEED, FiberInput
-from drcnet.simulate.plan import SKY, Assignment, Plate
+from drcnet.simulate.plan import Plate
 from drcnet.simulate.signal_to_noise import BANDS
 from drcnet.simulate.spectra import StarSet
 

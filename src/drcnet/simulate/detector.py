@@ -162,17 +162,17 @@ class ScatteredLight:
         glow = gaussian_filter(coarse, [self.blur * n for n in coarse.shape], mode="nearest")
         # half follows the light near by, half fills the camera
         glow = (0.5 * glow + 0.5 * glow.mean()).astype(np.float32)
-        up = _stretch(glow.shape[0], image.shape[0])
-        along = _stretch(glow.shape[1], image.shape[1])
-        smooth = up @ glow @ along.T
+        smooth = _stretch(_stretch(glow.T, image.shape[1]).T, image.shape[0])
         return image + smooth * np.float32(self.fraction * total / smooth.sum(dtype=np.float64))
 
 
-def _stretch(coarse: int, fine: int) -> NDArray[np.float32]:
-    """Matrix of linear interpolation from coarse to fine pixels; (fine, coarse)."""
-    place = np.clip((np.arange(fine) + 0.5) * coarse / fine - 0.5, 0, coarse - 1)
-    distance = np.abs(place[:, None] - np.arange(coarse))
-    return np.maximum(1.0 - distance, 0.0).astype(np.float32)
+def _stretch(coarse: Image, fine: int) -> Image:
+    """Interpolate linearly along the first axis to `fine` pixels; equal on any number of cores."""
+    place = np.clip((np.arange(fine) + 0.5) * len(coarse) / fine - 0.5, 0, len(coarse) - 1)
+    left = np.minimum(place.astype(int), max(len(coarse) - 2, 0))
+    right = np.minimum(left + 1, len(coarse) - 1)
+    part = (place - left).astype(np.float32)[:, None]
+    return coarse[left] * (1 - part) + coarse[right] * part
 
 
 @dataclass(frozen=True)
@@ -336,20 +336,21 @@ class Readout:
         x0 = min(amp.data_x[0] for amp in profile.amplifiers)
         own = np.random.default_rng(self.bias.seed)
         adu = np.zeros(profile.shape, dtype=np.float32)
-        for amp in profile.amplifiers:
+        gains, noises = profile.gains(self.arm), profile.read_noises(self.arm)
+        for amp, gain, read_noise in zip(profile.amplifiers, gains, noises, strict=True):
             rows = own.uniform(900, 1300) + self._levels(rng)
             data = adu[slice(*amp.data_y), slice(*amp.data_x)]
             part = chip[
                 amp.data_y[0] - y0 : amp.data_y[1] - y0, amp.data_x[0] - x0 : amp.data_x[1] - x0
             ]
-            np.divide(part, amp.gain, out=data, casting="same_kind")
+            np.divide(part, gain, out=data, casting="same_kind")
             data += np.float32(self.bias.pattern) * own.standard_normal(
                 data.shape[1], dtype=np.float32
             )
             ramp = np.linspace(0.0, 1.0, len(data), dtype=np.float64) ** 2
             data += _column(np.multiply(ramp, own.uniform(0.5, 3.0)))
             over = adu[slice(*amp.overscan_y), slice(*amp.overscan_x)]
-            noise = np.float32(amp.read_noise / amp.gain)
+            noise = np.float32(read_noise / gain)
             for area, span in ((data, amp.data_y), (over, amp.overscan_y)):
                 wander = noise * rng.standard_normal(area.shape, dtype=np.float32)
                 np.add(area, wander + _column(rows[slice(*span)]), out=area)

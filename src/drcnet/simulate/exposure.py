@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from drcnet import __version__
 from drcnet.config import SimulateSettings
+from drcnet.errors import NightError
 from drcnet.instruments import InstrumentProfile
 from drcnet.provenance import atomic_write
 from drcnet.simulate.detector import (
@@ -216,21 +217,32 @@ def write_frame(task: FrameTask) -> Path:
     -------
     Path
         The file written.
+
+    Raises
+    ------
+    NightError
+        The disk is full or may not be written to.
     """
     raw = make_frame(task)
-    header = _header(task)
-    with atomic_write(task.path) as partial:
-        if task.path.name.endswith(".fits.fz"):
-            empty = fits.PrimaryHDU()
-            image = fits.CompImageHDU(raw, header, compression_type="RICE_1")
-            fits.HDUList([empty, image]).writeto(partial)
-        elif task.path.name.endswith(".gz"):
-            stream = io.BytesIO()
-            fits.PrimaryHDU(raw, header).writeto(stream)
-            partial.write_bytes(gzip.compress(stream.getvalue(), compresslevel=3, mtime=0))
-        else:
-            fits.PrimaryHDU(raw, header).writeto(partial)
+    try:
+        with atomic_write(task.path) as partial:
+            _write_fits(partial, raw, _header(task))
+    except OSError as err:
+        raise NightError(task.path, "room to write a frame", err.strerror or str(err)) from err
     return task.path
+
+
+def _write_fits(path: Path, raw: NDArray[np.uint16], header: fits.Header) -> None:
+    """Write by the file's ending; no clock enters the bytes."""
+    if path.name.endswith(".fits.fz"):
+        image = fits.CompImageHDU(raw, header, compression_type="RICE_1")
+        fits.HDUList([fits.PrimaryHDU(), image]).writeto(path)
+    elif path.name.endswith(".gz"):
+        stream = io.BytesIO()
+        fits.PrimaryHDU(raw, header).writeto(stream)
+        path.write_bytes(gzip.compress(stream.getvalue(), compresslevel=3, mtime=0))
+    else:
+        fits.PrimaryHDU(raw, header).writeto(path)
 
 
 def frame_digest(path: Path) -> str | None:
@@ -254,16 +266,16 @@ def frame_digest(path: Path) -> str | None:
 
 
 def _header(task: FrameTask) -> fits.Header:
-    start = task.exposure.start
+    start, keys = task.exposure.start, task.profile.header_keys
     utc = start - timedelta(hours=task.profile.utc_offset_hours)
     cards: list[tuple[str, Any, str]] = [
         ("ORIGIN", "drcnet simulate", "a simulated frame"),
-        ("OBSTYPE", task.exposure.kind, "kind of frame"),
-        ("SPID", task.spid, "spectrograph"),
+        (keys.get("kind", "OBS_TYPE"), task.exposure.kind, "kind of frame"),
+        (keys.get("spid", "SPID"), task.spid, "spectrograph"),
         ("CCDARM", task.arm, "arm"),
         ("DATE-OBS", utc.isoformat(timespec="seconds"), "start, UTC"),
         ("DATE-LOC", start.isoformat(timespec="seconds"), "start, local time"),
-        ("LMJM", task.exposure.lmjm, "local modified Julian minute"),
+        (keys.get("lmjm", "LMJM"), task.exposure.lmjm, "local modified Julian minute"),
         ("EXPTIME", task.seconds, "seconds"),
         ("SIMSEED", task.settings.seed, "seed of the night"),
         (_DIGEST_KEY, task.digest, "settings, instrument and stars"),

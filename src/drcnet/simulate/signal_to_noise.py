@@ -81,6 +81,7 @@ class _ArmTerms:
     sky: NDArray[np.float64]  # (n_fiber, n)
     rows: NDArray[np.float64]  # (n,), rows in a catalogue pixel
     inside: NDArray[np.bool_]  # (n,), whether the arm reaches there
+    noise: float  # read noise squared, electrons squared a pixel
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +181,10 @@ class NoiseModel:
             factor = sensitivity(wave, self.profile, name) * row * self.seconds * inside
             share = fibers.throughput[:, None]
             rows = wave * np.log(10.0) * PIXEL / row
-            terms.append(_ArmTerms(stars * factor * share, glow * factor * share, rows, inside))
+            noise = float((self.profile.read_noises(name) ** 2).mean())
+            terms.append(
+                _ArmTerms(stars * factor * share, glow * factor * share, rows, inside, noise)
+            )
         return terms
 
     def _lines(self, grid: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -197,11 +201,10 @@ class NoiseModel:
         covered = np.any([arm.inside for arm in terms], axis=0)
         n_sky = self.settings.sky_fibers or np.inf
         shape = {"fwhm": self.settings.profile_fwhm, "wing_fraction": self.settings.wing_fraction}
-        noise = float(np.mean([a.read_noise**2 for a in self.profile.amplifiers]))
         for arm in terms:
             signal = arm.star * scale[:, None]
-            variance = optimal_variance(signal + arm.sky, noise, **shape)
-            variance = variance + optimal_variance(arm.sky, noise, **shape) / n_sky
+            variance = optimal_variance(signal + arm.sky, arm.noise, **shape)
+            variance = variance + optimal_variance(arm.sky, arm.noise, **shape) / n_sky
             squared += np.where(arm.inside, arm.rows * signal**2 / variance, 0.0)
         value = np.sqrt(self.settings.exposures * squared)
         return np.asarray(np.median(value[:, covered], axis=1))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from drcnet.config import SimulateSettings, settings_toml
 from drcnet.errors import NightError
 from drcnet.instruments import InstrumentProfile, load_instrument
 from drcnet.provenance import atomic_write, digest, make_provenance
+from drcnet.simulate.assign import DEAD, assign, pointings
 from drcnet.simulate.catalog_out import Observation, catalog, fiber_truth, write_catalog
 from drcnet.simulate.exposure import FrameTask, frame_digest, frame_optics, write_frame
 from drcnet.simulate.observe import (
@@ -28,20 +30,15 @@ from drcnet.simulate.observe import (
     solar_like,
 )
 from drcnet.simulate.optics import Optics, Traces, make_optics
-from drcnet.simulate.plan import (
-    DEAD,
-    Exposure,
-    assign,
-    frame_file,
-    lmjd_of,
-    make_schedule,
-    pointings,
-)
+from drcnet.simulate.plan import Exposure, frame_file, lmjd_of, make_schedule
 from drcnet.simulate.spectra import StarSet, load_stars
 
 __all__ = ["simulate", "true_traces"]
 
 Progress = Callable[[str, int, int], None]
+
+_PACKED = {".fit": 1.0, ".fit.gz": 0.6, ".fits.fz": 0.5}
+"""Size of a file of each ending, of the bytes of its counts."""
 
 
 def simulate(
@@ -187,6 +184,7 @@ def _run(tasks: list[FrameTask], workers: int | None, report: Progress) -> None:
     missing = [task for task in tasks if frame_digest(task.path) != task.digest]
     done = len(tasks) - len(missing)
     report("frames", done, len(tasks))
+    _check_room(missing)
     count = min(workers or os.cpu_count() or 1, len(missing))
     if count <= 1:
         for task in missing:
@@ -205,6 +203,24 @@ def _run(tasks: list[FrameTask], workers: int | None, report: Progress) -> None:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _check_room(missing: list[FrameTask]) -> None:
+    """Refuse before the first frame what the disk cannot hold."""
+    if not missing:
+        return
+    first = missing[0]
+    share = _PACKED[first.settings.file_format]
+    wanted = len(missing) * 2 * first.profile.shape[0] * first.profile.shape[1] * share
+    folder = first.path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if wanted > free:
+        raise NightError(
+            folder,
+            f"{wanted / 1e9:.1f} GB of free disk for {len(missing)} frames",
+            f"{free / 1e9:.1f} GB",
+        )
 
 
 def _write_tables(plan: _Plan, night: Path) -> None:
