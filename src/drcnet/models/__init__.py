@@ -13,7 +13,11 @@ from torch import nn
 
 from drcnet.models.classical import Fitted, LogisticRegression
 from drcnet.models.drcnet import DRCNet
+from drcnet.models.ffcnn import FFCNN
+from drcnet.models.ladder import LadderKernels, LadderReduction, LadderSpectrum, LadderWeights
+from drcnet.models.learners import Forest, Neighbors, Perceptron
 from drcnet.models.rcnet import RCNet
+from drcnet.models.sscnn import SSCNN
 
 __all__ = ["MODELS", "Fitted", "ModelEntry", "build_model"]
 
@@ -28,8 +32,9 @@ class ModelEntry:
         How it is called in settings and cards.
     build : callable
         build(n_class, **options) gives the module.
-    view : {'stripes', 'box'}
-        What it sees: 2-D stripes, or 1-D spectra (by default the aperture sum).
+    view : {'stripes', 'box', 'optimal'}
+        What it sees by itself: 2-D stripes, or 1-D spectra, of the aperture sum or of the optimal
+        extraction.
     kind : {'torch', 'classical'}
         Trained by gradient, or fitted in one go (a `Fitted`).
     reference : str
@@ -38,7 +43,7 @@ class ModelEntry:
 
     name: str
     build: Callable[..., nn.Module]
-    view: Literal["stripes", "box"]
+    view: Literal["stripes", "box", "optimal"]
     kind: Literal["torch", "classical"]
     reference: str
 
@@ -49,28 +54,57 @@ class ModelEntry:
         return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
+def _network(
+    name: str,
+    build: Callable[..., nn.Module],
+    view: Literal["stripes", "box", "optimal"],
+    reference: str,
+) -> ModelEntry:
+    return ModelEntry(name, build, view, "torch", reference)
+
+
+def _learner(name: str, build: Callable[..., nn.Module], reference: str) -> ModelEntry:
+    return ModelEntry(name, build, "box", "classical", reference)
+
+
 _ENTRIES = (
-    ModelEntry(
+    _network(
         "drcnet",
         DRCNet,
         "stripes",
-        "torch",
         "Zhang et al. 2023 (DRC-Net), Figure 6; widths and activations are our reading",
     ),
-    ModelEntry(
+    _network(
         "rcnet",
         RCNet,
         "box",
-        "torch",
         "Zou et al. 2020, PASP 132, 044503 (RC-Net), as DRC-Net's authors use it",
     ),
-    ModelEntry(
+    _network("sscnn", SSCNN, "box", "Liu et al. 2019, MNRAS 483, 4774 (SSCNN)"),
+    _network(
+        "ffcnn",
+        FFCNN,
+        "stripes",
+        "Spectrosc. Spect. Anal. 42, 1881 (FFCNN), our reading: its widths are not public",
+    ),
+    _network("ladder-box", LadderSpectrum, "box", "ladder: box sum under DRC-Net's backbone"),
+    _network(
+        "ladder-optimal",
+        LadderSpectrum,
+        "optimal",
+        "ladder: optimal extraction (Horne 1986) under DRC-Net's backbone",
+    ),
+    _network("ladder-weights", LadderWeights, "stripes", "ladder: one learned weight a pixel"),
+    _network("ladder-reduction", LadderReduction, "stripes", "ladder: the paper's reduction"),
+    _network("ladder-kernels", LadderKernels, "stripes", "ladder: true 2-D kernels"),
+    _learner(
         "logreg",
         LogisticRegression,
-        "box",
-        "classical",
         "principal components and logistic regression: the baseline to beat",
     ),
+    _learner("forest", Forest, "Breiman 2001 (random forest), on principal components"),
+    _learner("knn", Neighbors, "k nearest neighbours, on principal components"),
+    _learner("mlp", Perceptron, "multi-layer perceptron, on principal components"),
 )
 
 MODELS: dict[str, ModelEntry] = {entry.name: entry for entry in _ENTRIES}

@@ -27,6 +27,8 @@ class DRCNet(nn.Module):
     reduction_channels, reduction_kernels : sequence of int
         Channels and kernel widths of the three convolutions across the stripe. The paper gives
         the kernels (5, 5, 3), not the channels.
+    reduction_wave_kernel : int, default 1
+        Width of those kernels along wavelength; more than the paper's 1 makes them truly 2-D.
     reduction_activation : {'relu', 'linear'}
         Between those convolutions; 'linear' with one output channel is a learned aperture.
     shared_branches : bool, default False
@@ -56,6 +58,7 @@ class DRCNet(nn.Module):
         n_wave: int = 3000,
         reduction_channels: Sequence[int] = (8, 8, 1),
         reduction_kernels: Sequence[int] = (5, 5, 3),
+        reduction_wave_kernel: int = 1,
         reduction_activation: str = "relu",
         shared_branches: bool = False,
         widths: Sequence[int] = RCNET_WIDTHS,
@@ -74,6 +77,7 @@ class DRCNet(nn.Module):
                 n_spatial,
                 channels=reduction_channels,
                 kernels=reduction_kernels,
+                wave_kernel=reduction_wave_kernel,
                 activation=reduction_activation,
                 norm=norm,
             )
@@ -81,7 +85,7 @@ class DRCNet(nn.Module):
         )
         self.features = nn.ModuleList(
             Backbone(
-                reduction_channels[-1],
+                reduction_channels[-1] if reduction_channels else 1,
                 n_wave,
                 widths=widths,
                 pooling=pooling,

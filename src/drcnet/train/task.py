@@ -19,7 +19,8 @@ from drcnet.train.recipe import shuffled_labels
 
 __all__ = ["Data", "Outcome", "Task", "load_data", "read_task"]
 
-_VIEWS_OF = {"stripes": ("stripes",), "box": ("box", "optimal")}
+_FLAT = ("box", "optimal")
+_VIEWS_OF = {"stripes": ("stripes",), "box": _FLAT, "optimal": _FLAT}
 
 
 @dataclass(frozen=True, eq=False)
