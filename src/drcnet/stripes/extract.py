@@ -21,9 +21,14 @@ __all__ = [
     "separate_neighbors",
 ]
 
-_TILE = 64  # rows treated at a time, over which FWHM and profile are held
-_CORE_SHARE = 0.3  # of the profile's peak: pixels that a first, robust estimate uses
-_MIN_SHARE = 0.3  # of a fibre's light that must fall on good pixels for an estimate
+TILE = 64
+"""Rows treated at a time, over which FWHM and profile are held."""
+CORE_SHARE = 0.3
+"""Share of the profile's peak from which a pixel enters the first, robust estimate."""
+MIN_SHARE = 0.3
+"""Share of a fibre's light that must fall on good pixels for an estimate."""
+DARK_SIGMA = 1.5
+"""Pixels darker than the profile by so many cosmic-ray thresholds are bad."""
 
 
 class Shapes(NamedTuple):
@@ -122,8 +127,8 @@ def make_shapes(profile: SpatialProfile, traces: TraceSet, windows: Windows) -> 
         For the kernels.
     """
     rows = windows.first.shape[1]
-    start = windows.row_start + np.arange(0, rows, _TILE)
-    middle = np.minimum(start + _TILE / 2.0, windows.row_start + rows)
+    start = windows.row_start + np.arange(0, rows, TILE)
+    middle = np.minimum(start + TILE / 2.0, windows.row_start + rows)
     fwhm = np.maximum(traces.widths(middle), 0.5)
     table = profile.fiber_tables(len(traces))
     place = np.interp(middle, profile.rows, np.arange(len(profile.rows)))
@@ -153,40 +158,21 @@ def _window_share(
 
 
 @njit(cache=True, nogil=True)
-def _solve_row(  # noqa: C901 (one row's whole algorithm, kept flat for the compiler)
+def _solve_row(
     data: NDArray[np.float64],
     shape: NDArray[np.float64],
     noise: NDArray[np.float64],
     state: NDArray[np.uint8],
-    sigma: float,
-    error: float,
+    rules: Rules,
 ) -> tuple[float, float]:  # pragma: no cover (compiled)
     """Light of one row and its inverse variance; marks cosmic rays in `state`."""
-    width = len(data)
-    top, bottom, peak = 0.0, 0.0, 0.0
-    for k in range(width):
-        peak = max(peak, shape[k])
-        if state[k] == 0:
-            top += shape[k] * data[k]
-            bottom += shape[k] * shape[k]
-    if bottom <= 0.0:
-        return 0.0, 0.0
-    light = top / bottom
-    limit = sigma * sigma
-    clean = True
-    for k in range(width):
-        if state[k] == 0:
-            model = light * shape[k]
-            away = data[k] - model
-            spread = noise[k] + max(model, 0.0) + (error * model) ** 2
-            if away * away > limit * spread:
-                clean = False
-    if not clean:
-        light = _reject(data, shape, noise, state, sigma, error, peak)
-    share = 0.0
-    for _ in range(2):
+    light = _plain_light(data, shape, state)
+    if _stands_out(light, data, shape, noise, state, rules):
+        light = _reject(data, shape, noise, state, rules)
+    bottom, share = 0.0, 0.0
+    for _ in range(2):  # the variance is the model's: first of the plain, then of this light
         top, bottom, share = 0.0, 0.0, 0.0
-        for k in range(width):
+        for k in range(len(data)):
             if state[k] == 0:
                 weight = shape[k] / (noise[k] + max(light, 0.0) * shape[k])
                 top += weight * data[k]
@@ -195,9 +181,39 @@ def _solve_row(  # noqa: C901 (one row's whole algorithm, kept flat for the comp
         if bottom <= 0.0:
             return light, 0.0
         light = top / bottom
-    if share < _MIN_SHARE:
-        return light, 0.0
-    return light, bottom
+    return light, bottom if share >= MIN_SHARE else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _plain_light(
+    data: NDArray[np.float64], shape: NDArray[np.float64], state: NDArray[np.uint8]
+) -> float:  # pragma: no cover (compiled)
+    """Unweighted least squares on the pixels that are good."""
+    top, bottom = 0.0, 0.0
+    for k in range(len(data)):
+        if state[k] == 0:
+            top += shape[k] * data[k]
+            bottom += shape[k] * shape[k]
+    return top / bottom if bottom > 0.0 else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _stands_out(  # noqa: PLR0917 (a kernel's arrays)
+    light: float,
+    data: NDArray[np.float64],
+    shape: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    state: NDArray[np.uint8],
+    rules: Rules,
+) -> bool:  # pragma: no cover (compiled)
+    limit = rules.sigma * rules.sigma
+    for k in range(len(data)):
+        if state[k] == 0:
+            model = light * shape[k]
+            spread = noise[k] + max(model, 0.0) + (rules.error * model) ** 2
+            if (data[k] - model) ** 2 > limit * spread:
+                return True
+    return False
 
 
 @njit(cache=True, nogil=True)
@@ -206,51 +222,56 @@ def _reject(
     shape: NDArray[np.float64],
     noise: NDArray[np.float64],
     state: NDArray[np.uint8],
-    sigma: float,
-    error: float,
-    peak: float,
+    rules: Rules,
 ) -> float:  # pragma: no cover (compiled)
     """Mark pixels that stand out of the profile; the light of those that remain."""
-    width = len(data)
-    ratio = np.empty(width)
+    light = _median_light(data, shape, state)
+    away = np.empty(len(data))
+    hit = state.copy()
+    for _ in range(3):
+        for k in range(len(data)):
+            model = light * shape[k]
+            spread = noise[k] + max(model, 0.0) + (rules.error * model) ** 2
+            away[k] = (data[k] - model) / np.sqrt(spread)
+            hit[k] = state[k]
+            if state[k] == 0 and away[k] > rules.sigma:
+                hit[k] = COSMIC
+            elif state[k] == 0 and away[k] < -DARK_SIGMA * rules.sigma:
+                hit[k] = BAD
+        light = _plain_light(data, shape, hit)
+    _grow(away, hit, state, 0.5 * rules.sigma)
+    return _plain_light(data, shape, state)
+
+
+@njit(cache=True, nogil=True)
+def _median_light(
+    data: NDArray[np.float64], shape: NDArray[np.float64], state: NDArray[np.uint8]
+) -> float:  # pragma: no cover (compiled)
+    """Lower median of the light that each core pixel alone would give."""
+    peak = shape.max()
+    ratio = np.empty(len(data))
     count = 0
-    for k in range(width):
-        if state[k] == 0 and shape[k] > _CORE_SHARE * peak:
+    for k in range(len(data)):
+        if state[k] == 0 and shape[k] > CORE_SHARE * peak:
             ratio[count] = data[k] / shape[k]
             count += 1
-    light = 0.0
-    if count > 0:
-        light = np.sort(ratio[:count])[(count - 1) // 2]
-    away = np.empty(width)
-    hit = np.zeros(width, dtype=np.uint8)
-    for _ in range(3):
-        for k in range(width):
-            model = light * shape[k]
-            spread = noise[k] + max(model, 0.0) + (error * model) ** 2
-            away[k] = (data[k] - model) / np.sqrt(spread)
-            hit[k] = 0
-            if state[k] == 0:
-                if away[k] > sigma:
-                    hit[k] = COSMIC
-                elif away[k] < -1.5 * sigma:
-                    hit[k] = BAD
-        top, bottom = 0.0, 0.0
-        for k in range(width):
-            if state[k] == 0 and hit[k] == 0:
-                top += shape[k] * data[k]
-                bottom += shape[k] * shape[k]
-        if bottom <= 0.0:
-            break
-        light = top / bottom
-    for k in range(width):
-        if state[k] == 0 and hit[k] == 0 and away[k] > 0.5 * sigma:
-            below = k > 0 and hit[k - 1] == COSMIC
-            above = k < width - 1 and hit[k + 1] == COSMIC
-            if below or above:
-                state[k] = COSMIC
-    for k in range(width):
-        state[k] |= hit[k]
-    return light
+    return np.sort(ratio[:count])[(count - 1) // 2] if count > 0 else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _grow(
+    away: NDArray[np.float64],
+    hit: NDArray[np.uint8],
+    state: NDArray[np.uint8],
+    limit: float,
+) -> None:  # pragma: no cover (compiled)
+    """Copy the hits into `state`, with pixels beside a cosmic ray that stand out half as far."""
+    last = len(hit) - 1
+    for k in range(last + 1):
+        state[k] = hit[k]
+        beside = (k > 0 and hit[k - 1] == COSMIC) or (k < last and hit[k + 1] == COSMIC)
+        if hit[k] == 0 and beside and away[k] > limit:
+            state[k] = COSMIC
 
 
 @njit(cache=True, nogil=True)
@@ -280,8 +301,95 @@ def _sample(
         shape[k] = norm * ((1.0 - part) * line[j] + part * line[j + 1])
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _profile(  # noqa: PLR0917 (a kernel's arrays)
+    line: NDArray[np.float64],
+    shapes: Shapes,
+    windows: Windows,
+    fiber: int,
+    r: int,
+    first: int,
+    shape: NDArray[np.float64],
+) -> None:  # pragma: no cover (compiled)
+    """Profile of a fibre at the window's pixels."""
+    tile = r // TILE
+    scale = shapes.inverse[fiber, tile] / STEP
+    begin = (first - windows.center[fiber, r]) * scale + (line.size - 1) // 2
+    _sample(line, begin, scale, shapes.norm[fiber, tile], shape)
+
+
 @njit(cache=True, nogil=True)
-def extract_stripes(  # noqa: C901, PLR0912, PLR0915 (one pass over the frame)
+def _gather(  # noqa: PLR0917 (a kernel's arrays)
+    pixels: Pixels,
+    first: int,
+    row: int,
+    data: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    state: NDArray[np.uint8],
+) -> None:  # pragma: no cover (compiled)
+    """Electrons, squared read noise and state of a row's pixels."""
+    for k in range(len(data)):
+        x = first + k
+        if x < 0 or x >= pixels.counts.shape[0]:
+            data[k], noise[k], state[k] = 0.0, 1.0, OFF_CHIP
+            continue
+        data[k] = _electrons(pixels, x, row)
+        noise[k] = pixels.read_noise[pixels.amplifier[x, row]] ** 2
+        state[k] = BAD if _is_bad(pixels, x, row) else 0
+
+
+@njit(cache=True, nogil=True)
+def _box_row(  # noqa: PLR0917 (a kernel's arrays)
+    light: float,
+    ivar: float,
+    data: NDArray[np.float64],
+    shape: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    state: NDArray[np.uint8],
+) -> tuple[float, float]:  # pragma: no cover (compiled)
+    """Sum of the window and its inverse variance; the fit stands in for pixels not good."""
+    total, spread, lost = 0.0, 0.0, 0.0
+    for k in range(len(data)):
+        if state[k] == 0:
+            total += data[k]
+            spread += noise[k] + max(light, 0.0) * shape[k]
+        else:
+            total += light * shape[k]
+            lost += shape[k]
+    return total, 1.0 / (spread + lost * lost / ivar) if ivar > 0.0 else 0.0
+
+
+@njit(cache=True, nogil=True)
+def _inflow(
+    light: float,
+    shape: NDArray[np.float64],
+    other: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    state: NDArray[np.uint8],
+) -> float:  # pragma: no cover (compiled)
+    total = 0.0
+    for k in range(len(shape)):
+        if state[k] == 0:
+            total += shape[k] * other[k] / (noise[k] + max(light, 0.0) * shape[k])
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _empty(n: int, width: int, rows: int) -> Extracted:  # pragma: no cover (compiled)
+    return Extracted(
+        np.zeros((n, width, rows), dtype=np.float32),
+        np.zeros((n, width, rows), dtype=np.uint8),
+        np.zeros((n, rows), dtype=np.float32),
+        np.zeros((n, rows), dtype=np.float32),
+        np.zeros((n, rows), dtype=np.float32),
+        np.zeros((n, rows), dtype=np.float32),
+        np.zeros((n, rows), dtype=np.float32),
+        np.zeros((n, rows), dtype=np.float32),
+    )
+
+
+@njit(cache=True, nogil=True)
+def extract_stripes(
     pixels: Pixels, windows: Windows, shapes: Shapes, rules: Rules
 ) -> Extracted:  # pragma: no cover (compiled)
     """Cut, mask and extract all fibres of a frame in one pass.
@@ -306,76 +414,40 @@ def extract_stripes(  # noqa: C901, PLR0912, PLR0915 (one pass over the frame)
         Stripes, mask, both extractions and the neighbours' shares.
     """
     n, rows = windows.first.shape
-    width = windows.width
-    n_spatial = pixels.counts.shape[0]
-    stripes = np.zeros((n, width, rows), dtype=np.float32)
-    mask = np.zeros((n, width, rows), dtype=np.uint8)
-    box = np.zeros((n, rows), dtype=np.float32)
-    box_ivar = np.zeros((n, rows), dtype=np.float32)
-    optimal = np.zeros((n, rows), dtype=np.float32)
-    optimal_ivar = np.zeros((n, rows), dtype=np.float32)
-    left = np.zeros((n, rows), dtype=np.float32)
-    right = np.zeros((n, rows), dtype=np.float32)
-    data, noise = np.empty(width), np.empty(width)
-    shape, other = np.empty(width), np.empty(width)
-    state = np.empty(width, dtype=np.uint8)
+    out = _empty(n, windows.width, rows)
+    data, noise = np.empty(windows.width), np.empty(windows.width)
+    shape, other = np.empty(windows.width), np.empty(windows.width)
+    state = np.empty(windows.width, dtype=np.uint8)
     line = np.empty(shapes.table.shape[2])
-    origin = (line.size - 1) // 2
     for tile in range(len(shapes.place)):
         for fiber in range(n):
             _blend(shapes.table[fiber], shapes.place[tile], line)
-            for r in range(tile * _TILE, min((tile + 1) * _TILE, rows)):
+            for r in range(tile * TILE, min((tile + 1) * TILE, rows)):
                 first = windows.first[fiber, r]
-                row = windows.row_start + r
-                for k in range(width):
-                    x = first + k
-                    if x < 0 or x >= n_spatial:
-                        data[k], noise[k], state[k] = 0.0, 1.0, OFF_CHIP
-                        continue
-                    data[k] = _electrons(pixels, x, row)
-                    noise[k] = pixels.read_noise[pixels.amplifier[x, row]] ** 2
-                    state[k] = BAD if _is_bad(pixels, x, row) else 0
-                    stripes[fiber, k, r] = np.rint(4.0 * data[k]) / 4.0
-                scale = shapes.inverse[fiber, tile] / STEP
-                begin = (first - windows.center[fiber, r]) * scale + origin
-                _sample(line, begin, scale, shapes.norm[fiber, tile], shape)
-                light, ivar = _solve_row(data, shape, noise, state, rules.sigma, rules.error)
-                optimal[fiber, r], optimal_ivar[fiber, r] = light, ivar
-                total, spread, lost = 0.0, 0.0, 0.0
-                for k in range(width):
-                    mask[fiber, k, r] = state[k]
-                    if state[k] == 0:
-                        total += data[k]
-                        spread += noise[k] + max(light, 0.0) * shape[k]
-                    else:
-                        total += light * shape[k]
-                        lost += shape[k]
-                box[fiber, r] = total
-                if ivar > 0.0:
-                    box_ivar[fiber, r] = 1.0 / (spread + lost * lost / ivar)
-                for side in (-1, 1):
-                    near = fiber + side
-                    if near < 0 or near >= n or ivar <= 0.0:
-                        continue
-                    scale = shapes.inverse[near, tile] / STEP
-                    begin = (first - windows.center[near, r]) * scale + origin
-                    _sample(line, begin, scale, shapes.norm[near, tile], other)
-                    inflow = 0.0
-                    for k in range(width):
-                        if state[k] == 0:
-                            inflow += shape[k] * other[k] / (noise[k] + max(light, 0.0) * shape[k])
-                    if side < 0:
-                        left[fiber, r] = inflow / ivar
-                    else:
-                        right[fiber, r] = inflow / ivar
-    return Extracted(stripes, mask, box, box_ivar, optimal, optimal_ivar, left, right)
+                _gather(pixels, first, windows.row_start + r, data, noise, state)
+                _profile(line, shapes, windows, fiber, r, first, shape)
+                light, ivar = _solve_row(data, shape, noise, state, rules)
+                out.optimal[fiber, r], out.optimal_ivar[fiber, r] = light, ivar
+                for k in range(windows.width):
+                    out.mask[fiber, k, r] = state[k]
+                    out.stripes[fiber, k, r] = np.rint(4.0 * data[k]) / 4.0
+                total, box_ivar = _box_row(light, ivar, data, shape, noise, state)
+                out.box[fiber, r], out.box_ivar[fiber, r] = total, box_ivar
+                if ivar > 0.0 and fiber > 0:
+                    _profile(line, shapes, windows, fiber - 1, r, first, other)
+                    out.left[fiber, r] = _inflow(light, shape, other, noise, state) / ivar
+                if ivar > 0.0 and fiber < n - 1:
+                    _profile(line, shapes, windows, fiber + 1, r, first, other)
+                    out.right[fiber, r] = _inflow(light, shape, other, noise, state) / ivar
+    return out
 
 
-def separate_neighbors(extracted: Extracted, alive: NDArray[np.bool_]) -> NDArray[np.float32]:
+def separate_neighbors(extracted: Extracted, alive: NDArray[np.bool_]) -> Extracted:
     """Take the neighbours' light off the optimal extraction, jointly for all fibres.
 
     The extraction measures a = R A with R tridiagonal (1, left, right); A is solved for by
-    elimination along the fibres, all rows at once.
+    elimination along the fibres, all rows at once. The neighbours' photon noise stays, and
+    lowers the inverse variance.
 
     Parameters
     ----------
@@ -386,8 +458,8 @@ def separate_neighbors(extracted: Extracted, alive: NDArray[np.bool_]) -> NDArra
 
     Returns
     -------
-    ndarray, shape (n, rows), float32
-        The fibres' own light.
+    Extracted
+        With `optimal` and `optimal_ivar` of the fibres' own light.
     """
     left = extracted.left.astype(np.float64)
     right = extracted.right.astype(np.float64)
@@ -403,4 +475,12 @@ def separate_neighbors(extracted: Extracted, alive: NDArray[np.bool_]) -> NDArra
     light[-1] /= pivot[-1]
     for fiber in range(n - 2, -1, -1):
         light[fiber] = (light[fiber] - right[fiber] * light[fiber + 1]) / pivot[fiber]
-    return light.astype(np.float32)
+    # Weights are near 1 where photons count, so the neighbours' light is its own variance.
+    bright = np.maximum(light, 0.0)
+    spilt = np.zeros_like(light)
+    spilt[1:] += left[1:] * bright[:-1]
+    spilt[:-1] += right[:-1] * bright[1:]
+    ivar = extracted.optimal_ivar / (1.0 + extracted.optimal_ivar * spilt)
+    return extracted._replace(
+        optimal=light.astype(np.float32), optimal_ivar=ivar.astype(np.float32)
+    )

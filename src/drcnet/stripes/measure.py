@@ -122,7 +122,7 @@ def measure_arm(
     shapes = make_shapes(calibration.profile, traces, windows)
     raw = extract_stripes(frame_pixels(frame), windows, shapes, make_rules(settings))
     if settings.separate_neighbors:
-        raw = raw._replace(optimal=separate_neighbors(raw, traces.alive))
+        raw = separate_neighbors(raw, traces.alive)
     rows = np.arange(settings.row_start, settings.row_stop)
     throughput = calibration.throughput[:, settings.row_start : settings.row_stop]
     used, how = _sky_fibers(raw, throughput, traces.alive, sky_fibers)

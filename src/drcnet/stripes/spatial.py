@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
+from scipy.optimize import nnls
 
 from drcnet.errors import FrameError
 from drcnet.stripes.bands import Bands
@@ -19,12 +20,15 @@ __all__ = [
     "table_grid",
 ]
 
-REACH = 3.2
-"""Largest distance of the table from the centre, in FWHM: beyond the neighbour's window."""
+REACH = 5.6
+"""Largest distance of the table from the centre, in FWHM: two fibres away, for fibres of LAMOST."""
 STEP = 0.02
 """Distance between samples of the table, in FWHM."""
 
-_CORE, _CORE_KNOT, _WING_KNOT = 1.0, 0.125, 0.275  # FWHM
+_CORE, _CORE_KNOT = 1.0, 0.125  # FWHM
+_WING_KNOTS = (1.0, 1.2, 1.45, 1.75, 2.1, 2.6, 3.3, 4.3, REACH)
+_NEIGHBORS = (-2, -1, 0, 1, 2)
+_OWN = _NEIGHBORS.index(0)
 _TURNS = 4  # fits of the table, the light measured anew between them
 _BLOCKS, _ROW_BANDS = 5, 4  # places on the chip at which a table is measured
 
@@ -36,7 +40,7 @@ class SpatialProfile:
     Parameters
     ----------
     table : ndarray, shape (n_block, n_band, n_u), float32
-        Light a unit of u = distance / FWHM, integral 1; u runs from -3.2 to 3.2.
+        Light a unit of u = distance / FWHM, integral 1; u runs from -5.6 to 5.6.
     fibers : ndarray, shape (n_block,)
         Fibre index (from 0) that each table stands for.
     rows : ndarray, shape (n_band,)
@@ -92,7 +96,7 @@ def table_grid() -> NDArray[np.float64]:
     Returns
     -------
     ndarray, shape (n_u,)
-        From -3.2 to 3.2 FWHM.
+        From -5.6 to 5.6 FWHM.
     """
     half = round(REACH / STEP)
     return STEP * np.arange(-half, half + 1)
@@ -154,7 +158,7 @@ def fit_table(
     """Measure the profile of some fibres and bands.
 
     A cubic B-spline in u = distance / FWHM is fitted to all pixels at once, each pixel being
-    the sum of the fibre it belongs to, its two neighbours and a constant (scattered light); the
+    the sum of the fibre it belongs to, two neighbours on each side and a constant (scattered light); the
     fibres' light is then measured anew and the fit done again.
 
     Parameters
@@ -181,17 +185,14 @@ def fit_table(
     coef = np.zeros(len(knots) - 4)
     for turn in range(_TURNS):
         system = _system(light, designs, owners, len(coef))
-        scaled = system * weight[:, None]
-        normal = scaled.T @ system
-        normal += 1e-10 * np.trace(normal) / len(normal) * np.eye(len(normal))
-        solved = np.linalg.solve(normal, scaled.T @ data)
+        solved = _falling(system * weight[:, None], system, data)
         coef[2:-2] = solved[:-1]
         norm = BSpline(knots, coef, 3).integrate(-REACH, REACH)
         coef /= norm
         residual = data - system @ solved
-        first, basis = designs[1]
+        first, basis = designs[_OWN]
         own = (basis * coef[first[:, None] + np.arange(4)]).sum(axis=1)
-        light = _relight(light * norm, residual, (owners[1], own), weight)
+        light = _relight(light * norm, residual, (owners[_OWN], own), weight)
         if turn == 1:
             away = np.abs(residual) * np.sqrt(weight)
             weight = np.where(away > clip * 1.4826 * np.median(away), 0.0, weight)
@@ -199,10 +200,30 @@ def fit_table(
     return np.asarray(table / (table.sum() * STEP))
 
 
+def _falling(
+    weighted: NDArray[np.float64], system: NDArray[np.float64], data: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Least squares whose coefficients fall to both sides and whose constant is not negative.
+
+    Wings of many fibres add up to nearly a constant, so that the two can hardly be told apart
+    by the data alone; that a profile only falls outwards tells them apart well enough.
+    """
+    size = system.shape[1] - 1
+    half = size // 2
+    fall = np.zeros((size + 1, size + 1))
+    fall[:half, :half] = np.tri(half)
+    fall[half:size, half:size] = np.tri(size - half).T
+    fall[size, size] = 1.0
+    normal = fall.T @ (weighted.T @ system) @ fall
+    normal += 1e-9 * np.diag(np.diag(normal)) + 1e-12 * np.trace(normal) * np.eye(size + 1)
+    root = np.linalg.cholesky(normal).T
+    right = np.linalg.solve(root.T, fall.T @ (weighted.T @ data))
+    return np.asarray(fall @ nnls(root, right)[0])
+
+
 def _knots() -> NDArray[np.float64]:
     core = np.arange(0.0, _CORE, _CORE_KNOT)
-    wing = np.linspace(_CORE, REACH, round((REACH - _CORE) / _WING_KNOT) + 1)
-    right = np.concatenate([core, wing])
+    right = np.concatenate([core, _WING_KNOTS])
     inner = np.concatenate([-right[:0:-1], right])
     return np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
 
@@ -223,7 +244,7 @@ def _system(
     owners: list[NDArray[np.int64]],
     size: int,
 ) -> NDArray[np.float64]:
-    """Pixels as sums of three fibres' splines and a constant; shape (n_pixel, size - 3).
+    """Pixels as sums of five fibres' splines and a constant; shape (n_pixel, size - 3).
 
     The two outermost coefficients on each side stay 0: the table ends smoothly, and what is
     flat beyond it is the constant's.
@@ -245,7 +266,7 @@ def _place_pixels(
 ) -> tuple[
     NDArray[np.float64], NDArray[np.bool_], list[NDArray[np.float64]], list[NDArray[np.int64]]
 ]:
-    """Pixels near the place's fibres: data, good, distance from and index of three fibres."""
+    """Pixels near the place's fibres: data, good, distance from and index of five fibres."""
     fibers, rows = place
     n, n_band = center.shape
     spacing = np.median(np.diff(center[:, n_band // 2]))
@@ -256,7 +277,7 @@ def _place_pixels(
     data = bands.light[rows[:, None], inside].astype(np.float64)
     good = bands.good[rows[:, None], inside] & (pixel == inside)
     distances, owners = [], []
-    for step in (-1, 0, 1):
+    for step in _NEIGHBORS:
         other = np.clip(fibers + step, 0, n - 1)
         u = (pixel - center[np.ix_(other, rows)][..., None]) / width[np.ix_(other, rows)][
             ..., None

@@ -1,0 +1,183 @@
+"""The extraction of `extract.py` in NumPy: its twin, for tests and for reading."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drcnet.stripes.cut import BAD, COSMIC, Pixels, Windows, cut_stripes_numpy
+from drcnet.stripes.extract import (
+    CORE_SHARE,
+    DARK_SIGMA,
+    MIN_SHARE,
+    TILE,
+    Extracted,
+    Rules,
+    Shapes,
+)
+from drcnet.stripes.spatial import STEP
+
+__all__ = ["extract_stripes_numpy"]
+
+Array = NDArray[np.float64]
+
+
+def extract_stripes_numpy(
+    pixels: Pixels, windows: Windows, shapes: Shapes, rules: Rules
+) -> Extracted:
+    """Do what `extract_stripes` does, a step at a time for all fibres and rows.
+
+    Parameters
+    ----------
+    pixels : Pixels
+        The frame.
+    windows : Windows
+        Where to cut.
+    shapes : Shapes
+        Spatial profiles.
+    rules : Rules
+        Thresholds.
+
+    Returns
+    -------
+    Extracted
+        Stripes, mask, both extractions and the neighbours' shares.
+    """
+    stripes, state = cut_stripes_numpy(pixels, windows)
+    data = stripes.astype(np.float64)  # (n, width, rows), as all below
+    noise = _noise(pixels, windows)
+    shape = _profile(windows, shapes, 0)
+    light = _plain_light(data, shape, state)
+    out = _stand_out(light, data, shape, noise, state, rules)
+    cleaned, robust = _reject(data, shape, noise, state, rules)
+    state = np.where(out[:, None], cleaned, state)
+    light = np.where(out, robust, light)
+    light, ivar = _weigh(light, data, shape, noise, state)
+    box, box_ivar = _box(light, ivar, data, shape, noise, state)
+    weight = np.where(state == 0, shape / _spread(light, shape, noise), 0.0)
+    safe = np.where(ivar > 0, ivar, np.inf)
+    sides = [
+        ((weight * _profile(windows, shapes, side)).sum(axis=1) / safe).astype(np.float32)
+        for side in (-1, 1)
+    ]
+    single = (a.astype(np.float32) for a in (box, box_ivar, light, ivar))
+    return Extracted((np.rint(4.0 * data) / 4.0).astype(np.float32), state, *single, *sides)
+
+
+def _noise(pixels: Pixels, windows: Windows) -> Array:
+    """Squared read noise of every pixel of every stripe; 1 off the chip."""
+    x = windows.first[:, None, :] + np.arange(windows.width)[:, None]
+    inside = (x >= 0) & (x < pixels.counts.shape[0])
+    row = windows.row_start + np.arange(x.shape[2])
+    amplifier = pixels.amplifier[np.where(inside, x, 0), row]
+    return np.where(inside, pixels.read_noise[amplifier].astype(np.float64) ** 2, 1.0)
+
+
+def _profile(windows: Windows, shapes: Shapes, side: int) -> Array:
+    """Profile of each fibre, or of its neighbour, at the pixels of the fibre's window."""
+    n, rows = windows.first.shape
+    shape = np.zeros((n, windows.width, rows))
+    middle = (shapes.table.shape[2] - 1) // 2
+    low = np.minimum(shapes.place.astype(np.int64), max(shapes.table.shape[1] - 2, 0))
+    high = np.minimum(low + 1, shapes.table.shape[1] - 1)
+    part = shapes.place - low
+    for fiber in range(max(0, -side), n - max(0, side)):
+        lines = (1.0 - part)[:, None] * shapes.table[fiber, low]
+        lines = lines + part[:, None] * shapes.table[fiber, high]  # (n_tile, n_u)
+        tile = np.arange(rows) // TILE
+        scale = shapes.inverse[fiber + side, tile] / STEP
+        begin = (windows.first[fiber] - windows.center[fiber + side]) * scale + middle
+        place = begin + np.arange(windows.width)[:, None] * scale
+        inside = (place >= 0.0) & (place < shapes.table.shape[2] - 2)
+        j = np.where(inside, place, 0.0).astype(np.int64)
+        rest = np.where(inside, place, 0.0) - j
+        value = (1.0 - rest) * lines[tile, j] + rest * lines[tile, j + 1]
+        shape[fiber] = np.where(inside, shapes.norm[fiber + side, tile] * value, 0.0)
+    return shape
+
+
+def _plain_light(data: Array, shape: Array, state: NDArray[np.uint8]) -> Array:
+    good = state == 0
+    bottom = (good * shape**2).sum(axis=1)
+    return np.where(
+        bottom > 0, (good * shape * data).sum(axis=1) / np.where(bottom > 0, bottom, 1.0), 0.0
+    )
+
+
+def _spread(light: Array, shape: Array, noise: Array) -> Array:
+    return noise + np.maximum(light, 0.0)[:, None] * shape
+
+
+def _away(light: Array, data: Array, shape: Array, noise: Array, rules: Rules) -> Array:
+    """Residuals in standard deviations, the profile's own error included."""
+    model = light[:, None] * shape
+    return (data - model) / np.sqrt(noise + np.maximum(model, 0.0) + (rules.error * model) ** 2)
+
+
+def _stand_out(  # noqa: PLR0917 (the kernel's arrays)
+    light: Array,
+    data: Array,
+    shape: Array,
+    noise: Array,
+    state: NDArray[np.uint8],
+    rules: Rules,
+) -> NDArray[np.bool_]:
+    far = np.abs(_away(light, data, shape, noise, rules)) > rules.sigma
+    return (far & (state == 0)).any(axis=1)
+
+
+def _reject(
+    data: Array, shape: Array, noise: Array, state: NDArray[np.uint8], rules: Rules
+) -> tuple[NDArray[np.uint8], Array]:
+    """States with cosmic rays marked, and the light of the pixels that remain."""
+    light = _median_light(data, shape, state)
+    good = state == 0
+    for _ in range(3):
+        away = _away(light, data, shape, noise, rules)
+        hit = np.where(good & (away > rules.sigma), np.uint8(COSMIC), state)
+        hit = np.where(good & (away < -DARK_SIGMA * rules.sigma), np.uint8(BAD), hit)
+        light = _plain_light(data, shape, hit)
+    beside = np.zeros(hit.shape, dtype=bool)
+    beside[:, 1:] |= hit[:, :-1] == COSMIC
+    beside[:, :-1] |= hit[:, 1:] == COSMIC
+    grown = (hit == 0) & beside & (away > 0.5 * rules.sigma)
+    hit = np.where(grown, np.uint8(COSMIC), hit)
+    return hit, _plain_light(data, shape, hit)
+
+
+def _median_light(data: Array, shape: Array, state: NDArray[np.uint8]) -> Array:
+    """Lower median of the light that each core pixel alone would give."""
+    core = (state == 0) & (shape > CORE_SHARE * shape.max(axis=1, keepdims=True))
+    ratio = np.sort(np.where(core, data / np.where(core, shape, 1.0), np.inf), axis=1)
+    count = core.sum(axis=1)
+    middle = np.take_along_axis(ratio, np.maximum(count - 1, 0)[:, None] // 2, axis=1)[:, 0]
+    return np.where(count > 0, middle, 0.0)
+
+
+def _weigh(
+    light: Array, data: Array, shape: Array, noise: Array, state: NDArray[np.uint8]
+) -> tuple[Array, Array]:
+    """Optimal weights, twice; the light and its inverse variance."""
+    good = state == 0
+    for _ in range(2):
+        weight = np.where(good, shape / _spread(light, shape, noise), 0.0)
+        bottom = (weight * shape).sum(axis=1)
+        safe = np.where(bottom > 0, bottom, 1.0)
+        light = np.where(bottom > 0, (weight * data).sum(axis=1) / safe, light)
+    enough = (good * shape).sum(axis=1) >= MIN_SHARE
+    return light, np.where(enough, bottom, 0.0)
+
+
+def _box(  # noqa: PLR0917 (the kernel's arrays)
+    light: Array,
+    ivar: Array,
+    data: Array,
+    shape: Array,
+    noise: Array,
+    state: NDArray[np.uint8],
+) -> tuple[Array, Array]:
+    """Sums of the windows and their inverse variance; the fit stands in for pixels not good."""
+    good = state == 0
+    total = np.where(good, data, light[:, None] * shape).sum(axis=1)
+    spread = np.where(good, _spread(light, shape, noise), 0.0).sum(axis=1)
+    lost = np.where(good, 0.0, shape).sum(axis=1)
+    seen = ivar > 0
+    return total, np.where(seen, 1.0 / (spread + lost**2 / np.where(seen, ivar, 1.0)), 0.0)
