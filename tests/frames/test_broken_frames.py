@@ -184,7 +184,7 @@ def header_with_bytes_that_are_no_text(folder, raw):
 
 @broken("a whole FITS file", "one cut short in header 0")
 def header_without_end(folder, raw):
-    return edited(put(folder, raw), lambda b: b.replace(b"END     ", b"ENDE    "))
+    return edited(put(folder, raw), lambda b: b.replace(b"END     ", b"ENDS    "))
 
 
 @broken("a FITS file with an image", "1 HDUs without one")

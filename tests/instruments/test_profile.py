@@ -93,7 +93,7 @@ def changed(**changes):
         ({"shape": (4136, 4150)}, "outside axis 1"),
         ({"amplifiers": LAMOST.model_dump()["amplifiers"][:1] * 2}, "do not tile one rectangle"),
         ({"dispersion_axis": 2}, "less than or equal to 1"),
-        ({"file_kinds": {"o": "objekt"}}, "Input should be 'object'"),
+        ({"file_kinds": {"o": "lamp"}}, "Input should be 'object'"),
         ({"colour": "red"}, "Extra inputs are not permitted"),
     ],
 )
