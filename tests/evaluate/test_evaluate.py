@@ -4,7 +4,7 @@ from astropy.table import Table
 
 from drcnet.config import EvaluateSettings
 from drcnet.errors import RunError
-from drcnet.evaluate.evaluate import evaluate, find_runs
+from drcnet.evaluate.evaluate import evaluate
 
 FEW = EvaluateSettings(bootstrap=100)
 BARE = EvaluateSettings(bootstrap=100, figures=False)
@@ -13,8 +13,8 @@ BARE = EvaluateSettings(bootstrap=100, figures=False)
 def test_tables_and_figures_land_in_each_run(predictions, write_run):
     folders = [write_run(predictions, name) for name in ("drcnet", "logreg")]
     result = evaluate(folders, FEW)
-    assert result.table.select("run", "interval").is_duplicated().sum() == 0
-    assert len(result.table) == 2 * 5
+    assert result.scores.select("run", "interval").is_duplicated().sum() == 0
+    assert len(result.scores) == 2 * 5
     assert len(result.comparisons) == 5
     for folder in folders:
         metrics = Table.read(folder / "metrics.ecsv")
@@ -73,14 +73,3 @@ def test_runs_of_different_stores_are_scored_but_not_compared(predictions, write
     result = evaluate([write_run(predictions, "a"), write_run(apart, "b")], BARE)
     assert len(result.scores) == 10
     assert result.comparisons.is_empty()
-
-
-def test_a_folder_of_runs_is_its_runs(predictions, write_run, tmp_path):
-    folders = [write_run(predictions, name) for name in ("b", "a")]
-    assert find_runs([tmp_path]) == folders[::-1]
-    assert find_runs(folders) == folders
-    empty = tmp_path / "c"
-    empty.mkdir()
-    assert find_runs([empty]) == [empty]
-    with pytest.raises(RunError, match="no such folder"):
-        find_runs([tmp_path / "nowhere"])

@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import io
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from matplotlib.image import imread
 
 from drcnet.dataset.store import open_store
+from drcnet.errors import StoreError
 from drcnet.report import pictures
 
 
@@ -51,3 +53,9 @@ def test_unknown_wavelengths_and_no_light_are_said(work, monkeypatch):
     for arm in pictures.star_picture(store, 0):
         assert arm.span == ""
         assert "no light in this arm" in arm.spectrum
+
+
+def test_a_store_that_does_not_say_how_it_was_made_is_refused(work):
+    store = dataclasses.replace(open_store(work), provenance={"settings": {"prepare": {"x": 1}}})
+    with pytest.raises(StoreError, match=r"provenance\.json: wanted the settings of prepare"):
+        pictures.star_picture(store, 0)

@@ -17,7 +17,7 @@ from drcnet.evaluate.runs import Run, order_intervals, read_run
 from drcnet.evaluate.tables import accuracy_table, metrics_table, write_ecsv
 from drcnet.provenance import file_digest, make_provenance
 
-__all__ = ["Evaluation", "assess", "evaluate", "find_runs"]
+__all__ = ["Evaluation", "assess", "evaluate"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +49,6 @@ class Evaluation:
     comparisons: pl.DataFrame
     curves: pl.DataFrame
 
-    @property
-    def table(self) -> pl.DataFrame:
-        """All numbers, one row a run and interval."""
-        return self.scores
-
     def summary(self) -> pl.DataFrame:
         """Set the runs side by side, one row an interval, for people to read.
 
@@ -63,36 +58,6 @@ class Evaluation:
             As in `tables.accuracy_table`.
         """
         return accuracy_table(self.scores)
-
-
-def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """Turn run folders and folders of runs into run folders.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        Each a run folder, or a folder whose sub-folders hold `predictions.parquet`.
-
-    Returns
-    -------
-    list of Path
-        Run folders, in the order given; those of one folder by name.
-
-    Raises
-    ------
-    RunError
-        A path is no folder, or holds no predictions.
-    """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if not path.is_dir():
-            raise RunError(path, "a run folder, or a folder of runs", "no such folder")
-        inside = sorted(p.parent for p in path.glob("*/predictions.parquet"))
-        if (path / "predictions.parquet").is_file() or not inside:
-            found.append(path)
-        else:
-            found += inside
-    return found
 
 
 def assess(runs: Sequence[Run], settings: EvaluateSettings) -> Evaluation:

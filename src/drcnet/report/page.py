@@ -304,11 +304,11 @@ def _with_pixels(row: dict[str, Any], store: Store | None) -> dict[str, Any]:
 def _frame(sources: _Sources, example: dict[str, Any] | None) -> Any:
     if sources.night is None:
         return None
-    from drcnet.report.pictures import frame_picture  # noqa: PLC0415
+    from drcnet.report.pictures import frame_picture, prepared_with  # noqa: PLC0415
 
     name, exposure = "lamost-lrs", None
     if sources.store is not None:
-        name = sources.store.provenance["settings"]["prepare"]["instrument"]
+        name = prepared_with(sources.store).instrument
         if example is not None:
             exposure = sources.store.index.row(int(example["row"]), named=True)["exposure"]
     return frame_picture(sources.night, load_instrument(name), exposure)

@@ -11,12 +11,20 @@ from numpy.typing import NDArray
 
 from drcnet.config import PrepareSettings
 from drcnet.dataset.store import Store
+from drcnet.errors import StoreError
 from drcnet.frames.night import scan_night
 from drcnet.frames.read import read_frame
 from drcnet.instruments import InstrumentProfile, load_instrument
 from drcnet.stripes.polynomial import chebyshev_basis
 
-__all__ = ["FramePicture", "StarPicture", "frame_picture", "png_uri", "star_picture"]
+__all__ = [
+    "FramePicture",
+    "StarPicture",
+    "frame_picture",
+    "png_uri",
+    "prepared_with",
+    "star_picture",
+]
 
 _LINES = {"Ca HK": 3952.0, "Hβ": 4862.7, "Mg b": 5176.6, "Na D": 5894.6, "Hα": 6564.6}
 """Vacuum angstrom (blends at their middle): marks for the eye."""
@@ -160,9 +168,35 @@ def frame_picture(
     )
 
 
+def prepared_with(store: Store) -> PrepareSettings:
+    """Look up the settings that made a store.
+
+    Parameters
+    ----------
+    store : Store
+        An open store.
+
+    Returns
+    -------
+    PrepareSettings
+        As its provenance has them.
+
+    Raises
+    ------
+    StoreError
+        The provenance does not have them.
+    """
+    try:
+        return PrepareSettings.model_validate(store.provenance["settings"]["prepare"])
+    except (KeyError, TypeError, ValueError) as err:
+        came = f"none that this version knows ({' '.join(str(err).split())[:120]})"
+        where = store.work / "provenance.json"
+        raise StoreError(where, "the settings of prepare that made the store", came) from err
+
+
 def _basis(store: Store, count: int) -> NDArray[np.float64]:
     """Polynomials of the wavelength at a stripe's rows; (count, n_row)."""
-    prepared = PrepareSettings.model_validate(store.provenance["settings"]["prepare"])
+    prepared = prepared_with(store)
     n_wave = load_instrument(prepared.instrument).n_wave
     rows = np.arange(prepared.stripes.row_start, prepared.stripes.row_stop)
     return chebyshev_basis(rows, n_wave, count - 1)
