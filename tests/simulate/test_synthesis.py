@@ -95,6 +95,7 @@ def test_a_hydrogen_line_holds_its_oscillator_strength():
     opacity = np.zeros((1, len(fine)))
     faint = np.full((1, len(fine) // 16 + 1), 1e-32)
     layer = (np.array([9000.0]), np.array([1e14]), np.array([0.0]), np.array([2e5]))
+    layer = (*layer, layer[0])
     add_hydrogen(opacity, faint, layer, np.array([0.5]), (fine[0], 1e-5, 16))
     inside = (fine > 6400.0) & (fine < 6730.0)
     total = np.trapezoid(opacity[0, inside], fine[inside])

@@ -86,7 +86,7 @@ def _add(
     lines: NDArray[np.float64],
     grid: tuple[float, float, int],
 ) -> None:
-    temperature, electrons, neutral_h, turbulence, ground = layers
+    temperature, electrons, neutral_h, turbulence, excitation, ground = layers
     start, step, coarse = grid
     n_layer, n_fine = opacity.shape
     for k in range(lines.shape[0]):
@@ -101,7 +101,7 @@ def _add(
             w = 4.0 * stark * field
             doppler = wave * math.sqrt(1.6629e8 * t / 1.008 + turbulence[i] ** 2) / 2.99792e10
             emission = 1.0 - math.exp(-1.43878e8 / (wave * t))
-            lower = ground[i] * gf * math.exp(-energy * 11604.5 / t) * emission
+            lower = ground[i] * gf * math.exp(-energy * 11604.5 / excitation[i]) * emission
             # per angstrom: 0.02654 lambda^2 / c, c in angstrom/s
             total = 0.02654 * lower * wave * wave / 2.99792458e18
             lorentz = own * neutral_h[i] / 12.566371 * wave * wave / 2.99792458e18
@@ -140,7 +140,8 @@ def add_hydrogen(
     continuum : ndarray, shape (n_layer, n_coarse)
         Continuous opacity, on every so-many-th fine pixel.
     layers : tuple of ndarray, shape (n_layer,)
-        Temperature, electrons per cm3, neutral hydrogen per cm3, turbulence in cm/s.
+        Temperature, electrons per cm3, neutral hydrogen per cm3, turbulence in cm/s, and the
+        temperature at which hydrogen is excited.
     ground : ndarray, shape (n_layer,)
         Neutral hydrogen per nucleus, over its partition function.
     grid : tuple

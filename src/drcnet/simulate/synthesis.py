@@ -40,6 +40,9 @@ _COARSE = 16  # fine pixels a continuum pixel
 _RANGE = (3540.0, 9320.0)
 _VEIL_SEED = 20231025
 _VEIL_STRENGTH = 1.0
+# Cool stars show Balmer lines from a chromosphere, which grey layers lack: hydrogen is excited at
+# no less than the second (kelvin), by log g, the first; tuned on H alpha of MILES stars.
+_CHROMOSPHERE = ((2.0, 3.8), (5250.0, 4800.0))
 # Giants show more TiO, and dwarfs less, than grey layers give: tuned on MILES.
 _OXIDE_SLOPE, _OXIDE_LOGG = 0.21, 3.7
 _FAINT = 5e-4  # a wing is followed until it is this small a share of the continuum
@@ -221,4 +224,6 @@ def _add_all(
     table = tuple(getattr(lines, name) for name in LineList.__dataclass_fields__)
     grid = (_RANGE[0], _STEP, _COARSE, _FAINT, _REACH)
     add_lines(opacity, continuum, layers, (absorbers.number, absorbers.mass, *table), grid)
-    add_hydrogen(opacity, continuum, layers, absorbers.number[0], (_RANGE[0], _STEP, _COARSE))
+    floor = float(np.interp(atmosphere.logg, *_CHROMOSPHERE))
+    excited = (*layers, np.maximum(temperature, floor))
+    add_hydrogen(opacity, continuum, excited, absorbers.number[0], (_RANGE[0], _STEP, _COARSE))
