@@ -144,14 +144,14 @@ def classify(
     night = scan_night(_with_calibrations(given, profile), profile, flats=flats)
     shell = {"workers": workers, "progress": progress, "client": client}
     with tempfile.TemporaryDirectory(prefix="drcnet-") as name:
-        tasks = _tasks(night, card, (Path(checkpoint), device), Path(name), shell)
+        tasks, left_out = _tasks(night, card, (Path(checkpoint), device), Path(name), shell)
         found: dict[int, pl.DataFrame] = dict(
             run_tasks(classify_frame, tasks, stage="classify", **shell)
         )
     table = pl.concat([found[number] for number in range(len(tasks))])
     if output is not None:
         write_table(Path(output), table, _provenance(card, Path(checkpoint), night))
-    return Classified(table, _problems(night, table))
+    return Classified(table, (*_problems(night, table), *left_out))
 
 
 def classify_frame(task: FrameTask) -> pl.DataFrame:
@@ -241,9 +241,9 @@ def _with_calibrations(given: Sequence[Path], profile: InstrumentProfile) -> lis
 
 def _tasks(
     night: Night, card: Card, where: tuple[Path, str], folder: Path, shell: dict[str, Any]
-) -> list[FrameTask]:
+) -> tuple[list[FrameTask], tuple[str, ...]]:
     """Calibrate, then lay out one task an exposure; `where` is the run folder and the device."""
-    calibrations = make_calibrations(
+    calibrations, left_out = make_calibrations(
         night,
         instrument=card.instrument,
         settings=StripeSettings(**card.stripes),
@@ -253,7 +253,7 @@ def _tasks(
     )
     # Many processes share the cores already; one process may use them all.
     alone = shell["workers"] == 1 or len(night.exposures) == 1
-    return [
+    tasks = [
         FrameTask(
             exposure,
             {arm: calibrations[exposure.key, arm] for arm in ARMS},
@@ -263,6 +263,7 @@ def _tasks(
         )
         for exposure in night.exposures
     ]
+    return tasks, left_out
 
 
 def _problems(night: Night, table: pl.DataFrame) -> tuple[str, ...]:

@@ -107,6 +107,8 @@ def read_frame(path, profile, *, master_bias=None):
 
 
 def master_bias(paths, profile):
+    for path in paths:
+        read_frame(path, profile)
     return np.full((140, 60), len(paths), np.float32)
 
 

@@ -220,6 +220,23 @@ def test_a_refused_flat_costs_its_arm_everywhere(fakes, toy_night, tmp_path):
     assert summary.reasons[0].endswith("blue: flat.fit: wanted light of 8 fibres, got none")
 
 
+def test_a_refused_bias_is_left_out_and_named(fakes, toy_night, tmp_path):
+    extra = fakes.frame_name("b", 1, "b", fakes.LMJM - 29)
+    fakes.write_frame(toy_night / "raw" / extra, "broken")
+    settings = fakes.make_settings(toy_night)
+    said = f"bias left out: {extra}: wanted a whole FITS file, got one cut short by 100 bytes"
+    summary = prepare(toy_night, tmp_path / "work", settings=settings)
+    assert summary.refused == 0
+    assert summary.problems == (said,)
+    assert prepare(toy_night, tmp_path / "work", settings=settings).problems == (said,)
+
+
+def test_no_usable_bias_costs_the_arm(fakes, toy_night, tmp_path):
+    note(fakes, toy_night, ("b", "b", -30), "broken")
+    summary = prepare(toy_night, tmp_path / "work", settings=fakes.make_settings(toy_night))
+    assert summary.refused == 3
+
+
 def test_a_missing_arm_is_rows_with_the_reason(fakes, toy_night, tmp_path):
     for arm in "br":
         (toy_night / "raw" / fakes.frame_name("o", 1, arm, fakes.LMJM)).unlink()

@@ -163,9 +163,10 @@ def prepare(
         raise CatalogError(night, "a catalogue beside the frames", "none; name one with --catalog")
     with locked(work):
         _open_or_create(work, plan, settings, split, overwrite=overwrite)
-        fresh = _fill(work, plan, settings, progress=progress, client=client)
+        fresh, left_out = _fill(work, plan, settings, progress=progress, client=client)
         index, name = _finish(work, plan, settings, split)
-    return _summary(work, plan, index, fresh, name)
+    problems = [str(p) for p in plan.problems if p.exposure is None] + list(left_out)
+    return _summary(work, index, fresh, problems, split=name)
 
 
 def _open_or_create(
@@ -211,11 +212,11 @@ def _fill(
     *,
     progress: Progress | None,
     client: Any,
-) -> list[bool]:
-    """Make every calibration and then every exposure; which were made now."""
+) -> tuple[list[bool], tuple[str, ...]]:
+    """Make every calibration and then every exposure; which were made now, and notes."""
     _sweep(work)
     shell: dict[str, Any] = {"workers": settings.workers, "progress": progress, "client": client}
-    calibrations = make_calibrations(
+    calibrations, left_out = make_calibrations(
         plan.found,
         instrument=settings.instrument,
         settings=settings.stripes,
@@ -237,7 +238,7 @@ def _fill(
     fresh = [False] * len(tasks)
     for number, now in run_tasks(prepare_exposure, tasks, stage="prepare", **shell):
         fresh[number] = now
-    return fresh
+    return fresh, left_out
 
 
 def _finish(
@@ -292,7 +293,7 @@ def _remove(path: Path) -> None:
 
 
 def _summary(
-    work: Path, plan: Plan, index: pl.DataFrame, fresh: Sequence[bool], split: str
+    work: Path, index: pl.DataFrame, fresh: Sequence[bool], problems: Sequence[str], *, split: str
 ) -> PrepareSummary:
     usable = index.filter("usable")
     counts = usable["class"].value_counts().sort("class")
@@ -300,7 +301,7 @@ def _summary(
     refused = costing.select("exposure", "reason").unique(maintain_order=True)
     return PrepareSummary(
         work=work,
-        exposures=len(plan.exposures),
+        exposures=len(fresh),
         done=sum(fresh),
         continued=len(fresh) - sum(fresh),
         rows=len(index),
@@ -308,6 +309,6 @@ def _summary(
         classes=dict(counts.iter_rows()),
         refused=len(refused),
         reasons=tuple(f"{key}: {reason}" for key, reason in refused.iter_rows()),
-        problems=tuple(str(problem) for problem in plan.problems if problem.exposure is None),
+        problems=tuple(problems),
         split=split,
     )

@@ -15,7 +15,7 @@ from drcnet.config import StripeSettings
 from drcnet.dataset.parallel import run_tasks
 from drcnet.dataset.store import ARMS
 from drcnet.dataset.writing import cannot_write
-from drcnet.errors import DrcnetError, StoreError
+from drcnet.errors import DrcnetError, FrameError, StoreError
 from drcnet.frames.calibrate import master_bias
 from drcnet.frames.night import ArmFiles, Exposure, Night, Problem
 from drcnet.frames.read import parse_name, read_frame
@@ -76,7 +76,7 @@ def make_calibrations(
     folder: Path,
     scratch: Path,
     **shell: Any,
-) -> dict[tuple[str, str], tuple[Path, str] | str]:
+) -> tuple[dict[tuple[str, str], tuple[Path, str] | str], tuple[str, ...]]:
     """Make every calibration that a night's exposures need, each distinct one once.
 
     Parameters
@@ -96,8 +96,9 @@ def make_calibrations(
 
     Returns
     -------
-    dict of (str, str) to (Path, str) or str
-        By exposure key and arm: the calibration's file and digest, or why there is none.
+    (dict of (str, str) to ((Path, str) or str), tuple of str)
+        By exposure key and arm: the calibration's file and digest, or why there is none. Then
+        the bias frames that were left out, and why.
     """
     profile = load_instrument(instrument)
     wanted, files_of = _wanted(night.exposures)
@@ -119,7 +120,8 @@ def make_calibrations(
             path = folder / f"{names[wanted[key]]}.fits"
             stamp, refused = made[path]
             found[key] = refused if stamp is None else (path, stamp)
-    return found
+    left_out = {note for stamp, note in made.values() if stamp is not None and note}
+    return found, tuple(sorted(left_out))
 
 
 def _wanted(
@@ -161,8 +163,8 @@ def make_calibration(task: CalibrationTask) -> tuple[str | None, str]:
     Returns
     -------
     (str or None, str)
-        Digest of its inputs (file contents, settings, instrument and version) and nothing; or
-        None and why it is refused.
+        Digest of its inputs (file contents, settings, instrument and version), and the bias
+        frames that were left out; or None and why it is refused.
 
     Raises
     ------
@@ -170,19 +172,21 @@ def make_calibration(task: CalibrationTask) -> tuple[str | None, str]:
         It cannot be written.
     """
     try:
-        return _make(task), ""
+        return _make(task)
     except Exception as err:  # noqa: BLE001 - a refused flat costs its exposures, not the batch
         return None, refusal(err)
 
 
-def _make(task: CalibrationTask) -> str:
+def _make(task: CalibrationTask) -> tuple[str, str]:
     profile, settings = load_instrument(task.instrument), task.settings
     files = task.files
     inputs = input_digests([files.flat, files.arc, *files.biases])
     stamp = digest([inputs, settings.model_dump(), profile.model_dump(), __version__])
-    if task.path.is_file() and task.stamp.is_file() and task.stamp.read_text() == stamp:
-        return stamp
-    bias = read_bias(files, profile, settings, task.scratch)
+    if task.path.is_file() and task.stamp.is_file():
+        found, _, note = task.stamp.read_text().partition("\n")
+        if found == stamp:
+            return stamp, note
+    bias, note = read_bias(files, profile, settings, task.scratch)
     flat = read_frame(files.flat, profile, master_bias=bias)
     arc = None if files.arc is None else read_frame(files.arc, profile, master_bias=bias)
     calibration = calibrate_arm(flat, arc, profile, settings)
@@ -190,10 +194,10 @@ def _make(task: CalibrationTask) -> str:
         task.stamp.unlink(missing_ok=True)
         write_calibration(task.path, calibration)
         with atomic_write(task.stamp) as partial:
-            partial.write_text(stamp)
+            partial.write_text(f"{stamp}\n{note}")
     except OSError as err:
         raise cannot_write(task.path, err) from err
-    return stamp
+    return stamp, note
 
 
 def refusal(err: Exception) -> str:
@@ -273,8 +277,10 @@ def input_digests(paths: Sequence[Path | None]) -> dict[str, str]:
 
 def read_bias(
     files: ArmFiles, profile: InstrumentProfile, settings: StripeSettings, scratch: Path
-) -> NDArray[np.float32] | None:
+) -> tuple[NDArray[np.float32] | None, str]:
     """Read the master bias of an arm, made once and then kept.
+
+    A bias frame that is refused is left out where others remain, and named.
 
     Parameters
     ----------
@@ -289,29 +295,44 @@ def read_bias(
 
     Returns
     -------
-    ndarray, shape (n_spatial, n_wave), float32, or None
-        ADU; None where no bias is wanted or there are no bias frames.
+    (ndarray, shape (n_spatial, n_wave), float32, or None, str)
+        ADU, or None where no bias is wanted or there are no bias frames; and which frames were
+        left out and why, as one line, when it is made.
 
     Raises
     ------
     FrameError
-        A bias frame is refused.
+        No bias frame can be used.
     StoreError
         It cannot be kept.
     """
     if not settings.subtract_bias or not files.biases:
-        return None
+        return None, ""
     names = "\n".join(f"{path.absolute()} {_modified(path)}" for path in files.biases)
     path = scratch / f"bias-{hashlib.sha256(names.encode()).hexdigest()[:16]}.npy"
     if path.is_file():
-        return np.load(path)  # type: ignore[no-any-return]
-    bias = master_bias(files.biases, profile)
+        return np.load(path), ""
+    bias, left_out = _combine(files.biases, profile)
     try:
         with atomic_write(path) as partial, partial.open("wb") as stream:
             np.save(stream, bias)
     except OSError as err:
         raise cannot_write(path, err) from err
-    return bias
+    return bias, left_out
+
+
+def _combine(paths: Sequence[Path], profile: InstrumentProfile) -> tuple[NDArray[np.float32], str]:
+    left = list(paths)
+    reasons: list[str] = []
+    while True:
+        try:
+            return master_bias(left, profile), "; ".join(reasons)
+        except FrameError as err:
+            bad = [path for path in left if str(path) == err.where]
+            if not bad or len(left) == 1:
+                raise
+            left.remove(bad[0])
+            reasons.append(f"bias left out: {refusal(err)}")
 
 
 def _modified(path: Path) -> str:

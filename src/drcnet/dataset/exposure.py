@@ -113,7 +113,7 @@ def measure_exposure(
             reasons[arm] = str(calibration)
             continue
         try:
-            bias = read_bias(files, profile, settings, scratch)
+            bias, _ = read_bias(files, profile, settings, scratch)
             frame = read_frame(files.object, profile, master_bias=bias)
             traced = read_calibration(calibration[0])
             arms[arm] = measure_arm(frame, traced, settings, sky_fibers=sky_fibers)
