@@ -65,6 +65,7 @@ def test_an_interrupted_grid_keeps_its_finished_nodes(made, monkeypatch):
     monkeypatch.setattr(grid_module, "synthesize", dies)
     with pytest.raises(KeyboardInterrupt):
         SpectrumGrid(workers=1).interpolate(np.array([[5777.0, 4.44, 0.1]]))
+    assert len(made) == 10
     monkeypatch.setattr(grid_module, "synthesize", healthy)
     SpectrumGrid(workers=1).interpolate(np.array([[5777.0, 4.44, 0.1]]))
     assert len(made) == len(set(made)) == 64

@@ -22,7 +22,7 @@ from drcnet.provenance import atomic_write
 from drcnet.simulate.spectra import rest_grid
 from drcnet.simulate.synthesis import all_lines, synthesize
 
-__all__ = ["FEH", "LOGG", "TEFF", "SpectrumGrid", "cache_folder"]
+__all__ = ["FEH", "LOGG", "TEFF", "Progress", "SpectrumGrid", "cache_folder"]
 
 TEFF = (
     *(3400.0, 3550.0, 3700.0, 3900.0, 4100.0, 4350.0, 4600.0, 4900.0, 5200.0, 5550.0),
@@ -166,7 +166,7 @@ class SpectrumGrid:
         Returns
         -------
         dict of tuple to ndarray, shape (n_pix,)
-            Natural logarithm of flux, relative to the star's brightness at 6000 angstrom or so.
+            Natural logarithm of flux over its median.
         """
         home = self.home
         wanted = sorted(set(nodes))
@@ -174,14 +174,23 @@ class SpectrumGrid:
         missing = [node for node in wanted if done[node] is None]
         if missing:
             lines = all_lines(self.lines)
-            workers = self.workers or len(os.sched_getaffinity(0))
-            with ThreadPoolExecutor(workers) as pool:
+            pool = ThreadPoolExecutor(self.workers or _cores())
+            try:
                 tasks = {pool.submit(_make_node, home, node, lines): node for node in missing}
                 for count, task in enumerate(as_completed(tasks), start=1):
                     done[tasks[task]] = task.result()
                     if progress is not None:
                         progress(count, len(missing))
+            finally:
+                # After an interrupt or an error, nodes that have not begun are not begun.
+                pool.shutdown(cancel_futures=True)
         return {node: flux for node, flux in done.items() if flux is not None}
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _node_path(home: Path, node: Node) -> Path:
