@@ -15,13 +15,14 @@ from drcnet.simulate.library_spectra import (
     close_gaps,
     on_rest_grid,
 )
+from drcnet.simulate.red_fill import FILL_FROM
 from drcnet.simulate.spectra import rest_grid
 from drcnet.simulate.star_names import position_name
 
 __all__ = ["FILE_GLOBS", "lamost_fwhm", "read_lamost_bundle", "read_lamost_files"]
 
 FILE_GLOBS = ("spec-*_sp??-???.fits*", "*/spec-*_sp??-???.fits*")
-_NEEDED = (3900.0, 7400.0)  # angstrom; what classification rests on must be real
+_NEEDED = (3900.0, FILL_FROM)  # angstrom; what classification rests on must be real
 _PIXELS_NEEDED = np.log10(_NEEDED[1] / _NEEDED[0]) / 1e-4  # LAMOST's own step
 _MAX_BAD = 0.1
 
@@ -144,7 +145,8 @@ def _assemble(
         if z is None or not np.isfinite(z):
             reason = "no redshift"
         elif bad > _MAX_BAD:
-            reason = f"over {100 * _MAX_BAD:.0f}% of its pixels in 3900-7400 angstrom are bad"
+            span = f"{_NEEDED[0]:.0f} to {_NEEDED[1]:.0f} angstrom"
+            reason = f"over {100 * _MAX_BAD:.0f}% of its pixels from {span} are bad"
         else:
             flux[row] = on_rest_grid(wavelength, close_gaps(spectrum, good)[None], float(z))[0]
             kept.append(row)

@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from drcnet.simulate.library_spectra import SourceSpectra
 from drcnet.simulate.mk_type import UnclearTypeError, parse_mk
-from drcnet.simulate.red_fill import REACHES_TO, reaches_red
+from drcnet.simulate.red_fill import FILL_FROM, REACHES_TO, reaches_red
 from drcnet.simulate.spectra import rest_grid
 from drcnet.simulate.star_names import group_by_position
 
@@ -45,7 +45,7 @@ MERGED_COLUMNS = {
     "other_type": pl.String,
     "conflict": pl.Boolean,
 }
-_NEEDED = (3900.0, 7400.0)  # angstrom that a spectrum must really have
+_NEEDED = (3900.0, FILL_FROM)  # angstrom that a spectrum must really have
 
 
 def name_hash(seed: int, name: str) -> str:
