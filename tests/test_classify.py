@@ -16,7 +16,7 @@ from drcnet.classify_tables import ENDINGS
 from drcnet.dataset.build import prepare
 from drcnet.dataset.store import open_store
 from drcnet.errors import CheckpointError, ConfigError, NightError
-from drcnet.stripes.flags import FiberFlag
+from drcnet.stripes.flags import MEANINGS, FiberFlag
 
 CLASSES = ("F", "G", "K")
 
@@ -97,7 +97,12 @@ def test_every_fibre_is_a_row(fakes, night, run):
     assert dead["class"].null_count() == dead["p_F"].null_count() == 2
     assert set(dead["reason"]) == {"no light on the lamp flat"}
     assert set(dead["flag_names"]) == {"dead"}
-    assert set(table.filter(pl.col("fiberid") == 3)["reason"]) == {"looked at blank sky"}
+    guessed = table.filter(pl.col("fiberid") == 3)
+    assert set(guessed["flag_names"]) == {"sky_fiber"}
+    assert guessed["class"].null_count() == 0, "a guess at sky rejects nobody who has light"
+    sky = table.filter(pl.col("fiberid") == 8)
+    assert sky["class"].null_count() == 2
+    assert set(sky["reason"]) == {MEANINGS[FiberFlag.NO_SIGNAL]}
     told = table.drop_nulls("class")
     assert len(told) == 2 * (fakes.N_FIBER - 2)
     total = told.select("p_F", "p_G", "p_K").sum_horizontal()
@@ -133,7 +138,7 @@ def test_it_sees_what_prepare_stores(fakes, night, run, monkeypatch, view):
     monkeypatch.setattr(exposure, "measure_arm", measure)
     classify(night, run, workers=1)
     prepare(night, work, settings=fakes.make_settings(night))
-    rows = np.array([0, 3, 4, 5, 6, 7])
+    rows = np.array([0, 2, 3, 4, 5, 6])
     np.testing.assert_array_equal(seen[0], open_store(work).read(view, rows))
 
 

@@ -36,8 +36,9 @@ from drcnet.stripes.flags import FiberFlag, flag_names
 
 __all__ = ["Classified", "FrameTask", "classify", "classify_frame", "classify_stripes"]
 
-_REJECTED = BLOCKING | FiberFlag.NO_SIGNAL
-"""No class is given where the light could not be told from sky, or is not there."""
+_REJECTED = (BLOCKING & ~FiberFlag.SKY_FIBER) | FiberFlag.NO_SIGNAL
+"""No class is given where there is no light, or none above the sky. Which fibres look at sky is a
+guess here, without a catalogue: the guess becomes a flag, and only the light itself decides."""
 
 
 @dataclass(frozen=True, eq=False)

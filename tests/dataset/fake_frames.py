@@ -129,6 +129,8 @@ def measure_arm(frame, calibration, settings, *, sky_fibers=None):
     flags = np.zeros(N_FIBER, np.uint32)
     flags[1] = 1  # dead
     flags[2] = 128  # taken for sky by the frame, a star by the catalogue
+    flags[3] = 2 * (frame.name.arm == "blue")  # no signal in one arm only
+    flags[7] = 128 | 2
     sky = np.zeros(N_FIBER, bool) if sky_fibers is None else sky_fibers
     flags[sky] |= 128
     stripes = rng.normal(100, 30, (N_FIBER, WIDTH, ROWS)).astype(np.float32)

@@ -68,7 +68,8 @@ def test_rows_hold_what_frames_and_catalogue_say(fakes, toy_night, tmp_path):
     assert flags[1] == FiberFlag.DEAD
     assert flags[2] == 0, "a star of the catalogue is not sky"
     assert flags[6] == FiberFlag.NO_CATALOG
-    assert flags[7] == FiberFlag.SKY_FIBER
+    assert flags[3] == 0, "bright in one arm is bright"
+    assert flags[7] == FiberFlag.SKY_FIBER | FiberFlag.NO_SIGNAL
     assert first["reason"].to_list()[1] == "no light on the lamp flat"
     assert first["reason"].to_list()[0] == ""
     # The arrays are those of the same exposure and fibre, blue first.

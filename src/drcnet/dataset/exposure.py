@@ -134,8 +134,8 @@ def fiber_table(measured: ExposureStripes) -> pl.DataFrame:
     -------
     DataFrame, n_fiber rows
         Columns exposure, lmjm, spid, fiberid, snr_blue, snr_red, fwhm_*, gain_*, read_noise_*
-        (NaN for an arm that is not there), flags (both arms' bits) and reason (why the fibre
-        shows no star, empty where it may).
+        (NaN for an arm that is not there), flags (both arms' bits; NO_SIGNAL only where no arm
+        has any) and reason (why an arm is not there; else empty).
     """
     n = measured.n_fiber
     exposure = measured.exposure
@@ -150,16 +150,24 @@ def fiber_table(measured: ExposureStripes) -> pl.DataFrame:
             stripes = measured.arms.get(arm)
             values = np.full(n, np.nan) if stripes is None else getattr(stripes, name)
             columns[f"{name}_{arm}"] = np.asarray(values, np.float64)
-    flags = np.zeros(n, np.uint32)
+    columns["flags"] = _flags(measured)
+    columns["reason"] = [measured.reason] * n
+    return pl.DataFrame(columns)
+
+
+def _flags(measured: ExposureStripes) -> NDArray[np.uint32]:
+    """Bits of both arms together; a star that is bright in one arm alone is not without signal."""
+    flags = np.zeros(measured.n_fiber, np.uint32)
+    dark = np.full(measured.n_fiber, bool(measured.arms))
     for stripes in measured.arms.values():
         flags |= stripes.flags.astype(np.uint32)
+        dark &= (stripes.flags & np.uint32(FiberFlag.NO_SIGNAL)) != 0
+    flags[~dark] &= ~np.uint32(FiberFlag.NO_SIGNAL)
     if len(measured.arms) < len(ARMS):
         flags |= np.uint32(FiberFlag.ARM_MISSING)
     if not measured.arms:
         flags |= np.uint32(FiberFlag.FRAME_REFUSED)
-    columns["flags"] = flags
-    columns["reason"] = [measured.reason or blocking_reason(int(f), BLOCKING) for f in flags]
-    return pl.DataFrame(columns)
+    return flags
 
 
 def blocking_reason(flags: int, blocking: FiberFlag) -> str:
