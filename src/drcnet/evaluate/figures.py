@@ -65,7 +65,7 @@ def plot_accuracy(ax: Any, scores: pl.DataFrame, *, paper: bool = True) -> None:
         _plot_paper(ax, place)
     ax.set_xticks(range(len(names)), names)
     ax.set(xlabel="S/N (catalogue, r band)", ylabel="accuracy", ylim=(0, 1.02))
-    ax.legend(fontsize=7, ncols=2, loc="lower right")
+    ax.legend(frameon=False, fontsize=7, ncols=2, loc="lower right")
 
 
 def plot_confusion(ax: Any, confusion: pl.DataFrame, title: str = "") -> None:
@@ -113,11 +113,11 @@ def plot_training(ax: Any, log: pl.DataFrame) -> None:
             ax.plot(rows["epoch"][best], rows[name][best], "o", color=color_of(number),
                     label="lowest")  # fmt: skip
     ax.set(xlabel="epoch", ylabel="cross entropy")
-    ax.legend(fontsize=7)
+    ax.legend(frameon=False, fontsize=7)
 
 
 def plot_reliability(ax: Any, reliability: pl.DataFrame) -> None:
-    """Draw accuracy against confidence, one line an interval.
+    """Draw accuracy against confidence, one line an interval; bins of five rows or more.
 
     Parameters
     ----------
@@ -129,14 +129,14 @@ def plot_reliability(ax: Any, reliability: pl.DataFrame) -> None:
     ax.plot([0, 1], [0, 1], color="0.45", linestyle="--", linewidth=1)
     names = order_intervals(set(reliability["interval"]) - {"all"})
     for number, name in enumerate(names):
-        rows = reliability.filter(pl.col("interval") == name)
+        rows = reliability.filter((pl.col("interval") == name) & (pl.col("n_rows") >= 5))
         if len(rows):
             ax.plot(
                 rows["confidence"], rows["accuracy"], color=color_of(number), markersize=4,
                 marker=MARKERS[number % len(MARKERS)], label=f"S/N {name}",
             )  # fmt: skip
     ax.set(xlabel="confidence (highest probability)", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-    ax.legend(fontsize=7)
+    ax.legend(frameon=False, fontsize=7)
 
 
 def plot_snr_histogram(ax: Any, snrr: NDArray[np.floating], bins: int = 40) -> None:
@@ -265,10 +265,11 @@ def save_run_figures(
 
 
 def _plot_paper(ax: Any, place: dict[str, int]) -> None:
+    """Stand the published values beside each interval's runs, not on top of them."""
     shown = published_accuracy().filter(pl.col("interval").is_in(list(place)))
-    for model, rows in shown.group_by("model", maintain_order=True):
+    for number, (model, rows) in enumerate(shown.group_by("model", maintain_order=True)):
         ax.plot(
-            [place[i] for i in rows["interval"]], rows["accuracy"], linestyle="none",
-            marker=PAPER_MARKERS[str(model[0])], markerfacecolor="none", markersize=8,
-            color="0.2", label=f"{model[0]}, paper (real data)",
+            [place[i] + 0.32 + 0.06 * number for i in rows["interval"]], rows["accuracy"],
+            linestyle="none", marker=PAPER_MARKERS[str(model[0])], markerfacecolor="none",
+            markersize=7, color="0.2", label=f"{model[0]}, paper (real data)",
         )  # fmt: skip

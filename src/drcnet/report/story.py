@@ -164,7 +164,7 @@ def _at_borders(evaluation: Evaluation) -> str:
         return f"{start}; no test star has a subclass, so the class borders cannot be told apart."
     return (
         f"{start}, and for {100 * row['core_accuracy']:.1f}% of the {row['n_core']} spectra of "
-        f"subclasses 2 to 7, away from the class borders where labels themselves disagree."
+        f"subclasses 2 to 7, away from the class borders, where one subclass decides."
     )
 
 
