@@ -37,6 +37,9 @@ __all__ = ["simulate", "true_traces"]
 
 Progress = Callable[[str, int, int], None]
 
+_FORMAT = 2
+"""Raised whenever the same settings give other files, so that frames of old code are not kept."""
+
 _PACKED = {".fit": 1.0, ".fit.gz": 0.6, ".fits.fz": 0.5}
 """Size of a file of each ending, of the bytes of its counts."""
 
@@ -124,7 +127,7 @@ def _make_plan(settings: SimulateSettings, profile: InstrumentProfile, stars: St
     ]
     asked = settings.model_dump(mode="json", exclude={"workers", "library", "lines"})
     content = hashlib.sha256(stars.flux.tobytes()).hexdigest()
-    name = digest([asked, profile.model_dump(mode="json"), content])
+    name = digest([_FORMAT, asked, profile.model_dump(mode="json"), content])
     return _Plan(settings, profile, stars, positions, blank, calibrations, observations, name)
 
 
