@@ -56,6 +56,7 @@ def simulate(
 
     The files follow from the settings alone; neither the number of workers nor an interruption
     changes them. A frame that is there already, made with the same settings, is kept.
+    With more than one worker a script needs the usual ``if __name__ == "__main__":`` guard.
 
     Parameters
     ----------
