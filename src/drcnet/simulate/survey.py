@@ -40,7 +40,7 @@ Progress = Callable[[str, int, int], None]
 _FORMAT = 2
 """Raised whenever the same settings give other files, so that frames of old code are not kept."""
 
-_PACKED = {".fit": 1.0, ".fit.gz": 0.6, ".fits.fz": 0.5}
+_PACKED = {".fit": 1.0, ".fit.gz": 0.7, ".fits.fz": 0.55}
 """Size of a file of each ending, of the bytes of its counts."""
 
 
