@@ -1,16 +1,18 @@
 """A second renderer, with Moffat profiles, that knows nothing of the simulator."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.special import gamma
 
 from drcnet.config import StripeSettings
 from drcnet.frames.frame import Frame, FrameName
 from drcnet.instruments import Amplifier, Arm, FiberLayout, InstrumentProfile
 
-BETA = 3.0  # of the Moffat profile: wings beyond a Gaussian's
+BETA = 4.765  # of the Moffat profile: that of turbulence, with wings beyond a Gaussian's
 
 
 def tiny_profile(n_fiber=16, n_wave=400, *, block=8, pitch=15.8, gap=6.0, edge=25.0):
@@ -74,8 +76,6 @@ def make_optics(profile, *, bow=2.0, tilt=1.5, fwhm=7.0, seed=3):
 def moffat(distance, fwhm, beta=BETA):
     """Moffat profile of integral 1 (across), averaged over a pixel by five points."""
     alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
-    from scipy.special import gamma
-
     norm = gamma(beta) / (gamma(beta - 0.5) * np.sqrt(np.pi)) / alpha
     nodes, weights = np.polynomial.legendre.leggauss(3)
     total = 0.0
@@ -100,7 +100,9 @@ def render_light(profile, optics, light, reach=40):
         pixel = np.rint(center).astype(int) + np.arange(-reach, reach + 1)[:, None]
         value = line * moffat(pixel - center, fwhm)
         inside = (pixel >= 0) & (pixel < profile.n_spatial)
-        np.add.at(image, (pixel[inside], np.broadcast_to(rows, pixel.shape)[inside]), value[inside])
+        np.add.at(
+            image, (pixel[inside], np.broadcast_to(rows, pixel.shape)[inside]), value[inside]
+        )
     return image
 
 
@@ -160,11 +162,17 @@ def make_scene(n_fiber=16, n_wave=400, *, dead=(), seed=5, flat_light=30000.0, *
     return Scene(profile, optics, throughput, flat, settings)
 
 
+def with_counts(frame, counts, mask=None):
+    return replace(frame, counts=counts, mask=frame.mask if mask is None else mask)
+
+
+def noiseless(scene, optics, light, **kwargs):
+    return make_frame(scene.profile, render_light(scene.profile, optics, light), **kwargs)
+
+
 @pytest.fixture(scope="session")
 def renderer():
     """The renderer's functions, for tests (which cannot import this file)."""
-    from types import SimpleNamespace
-
     return SimpleNamespace(
         tiny_profile=tiny_profile,
         make_optics=make_optics,
@@ -173,6 +181,8 @@ def renderer():
         render_light=render_light,
         make_frame=make_frame,
         make_scene=make_scene,
+        with_counts=with_counts,
+        noiseless=noiseless,
     )
 
 

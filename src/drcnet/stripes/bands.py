@@ -50,7 +50,7 @@ def band_step(n_wave: int) -> int:
     return max(1, min(_STEP, n_wave // 16))
 
 
-def average_bands(frame: Frame, step: int) -> Bands:
+def average_bands(frame: Frame, step: int, *, trim: bool = False) -> Bands:
     """Average a frame over bands of rows.
 
     Parameters
@@ -59,6 +59,9 @@ def average_bands(frame: Frame, step: int) -> Bands:
         The frame, shape (n_spatial, n_wave).
     step : int
         Rows a band; rows beyond the last whole band are left out.
+    trim : bool
+        Leave the brightest row of a band out wherever it is twice the others' mean: a cosmic
+        ray. Only for light as smooth along wavelength as a lamp's.
 
     Returns
     -------
@@ -69,10 +72,13 @@ def average_bands(frame: Frame, step: int) -> Bands:
     n_band = n_wave // step
     kept = n_band * step
     rows = step * np.arange(n_band) + (step - 1) / 2.0
-    light = _means(frame.counts, n_band, step)
     pedestal = frame.pedestal[:, :kept].reshape(-1, n_band, step).mean(axis=2)
     amplifier = frame.amplifier[:, (rows + 0.5).astype(np.int64)].T  # (n_band, n_spatial)
-    light -= np.take_along_axis(pedestal.T, amplifier.astype(np.int64), axis=1)
+    level = np.take_along_axis(pedestal.T, amplifier.astype(np.int64), axis=1)
+    light = _means(frame.counts, n_band, step)
+    if trim:
+        light = _trimmed(frame.counts, light, level, step)
+    light -= level
     if frame.bias is not None:
         light -= _means(frame.bias, n_band, step)
     light *= frame.gain[amplifier]
@@ -90,6 +96,23 @@ def _means(image: NDArray[np.generic], n_band: int, step: int) -> NDArray[np.flo
     for band in range(n_band):  # a band at a time stays in the cache
         total[band] = turned[band * step : (band + 1) * step].sum(axis=0, dtype=kind)
     return total / np.float32(step)
+
+
+def _trimmed(
+    image: NDArray[np.generic],
+    mean: NDArray[np.float32],
+    level: NDArray[np.floating],
+    step: int,
+) -> NDArray[np.float32]:
+    """Means without the brightest row where it stands out."""
+    turned = image.T
+    out = mean.copy()
+    for band in range(len(mean)):
+        top = turned[band * step : (band + 1) * step].max(axis=0).astype(np.float32)
+        rest = (mean[band] * step - top) / np.float32(max(step - 1, 1))
+        light = np.maximum(rest - level[band], 0.0)
+        out[band] = np.where(top - level[band] > 2.0 * light + 50.0, rest, mean[band])
+    return out
 
 
 def _spikes(light: NDArray[np.float32]) -> NDArray[np.bool_]:

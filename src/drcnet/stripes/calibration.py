@@ -77,7 +77,7 @@ def calibrate_arm(
     )
     _require_identity(flat, seen, identity, settings)
     traces = complete_traces(seen, identity, profile)
-    bands = average_bands(flat, band_step(profile.n_wave))
+    bands = average_bands(flat, band_step(profile.n_wave), trim=True)
     alive = np.flatnonzero(traces.alive)
     shape = measure_profile(
         bands, traces.centers(bands.rows)[alive], traces.widths(bands.rows)[alive], alive

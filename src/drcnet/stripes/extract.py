@@ -18,7 +18,6 @@ __all__ = [
     "extract_stripes",
     "make_rules",
     "make_shapes",
-    "separate_neighbors",
 ]
 
 TILE = 64
@@ -62,10 +61,13 @@ class Rules(NamedTuple):
         Cosmic rays stand out by so many standard deviations.
     error : float
         Relative error allowed to the profile when looking for them.
+    separate : bool
+        Take the neighbours' light off before looking and extracting.
     """
 
     sigma: float
     error: float
+    separate: bool
 
 
 class Extracted(NamedTuple):
@@ -79,8 +81,8 @@ class Extracted(NamedTuple):
         `BAD`, `COSMIC` and `OFF_CHIP` bits.
     box, box_ivar, optimal, optimal_ivar : ndarray, float32
         The two extractions and their inverse variances.
-    left, right : ndarray, float32
-        Share of the light of the fibre below and above that falls into `optimal`.
+    spilt : ndarray, float32
+        Light of the two neighbours inside the stripe, by the model.
     """
 
     stripes: NDArray[np.float32]
@@ -89,8 +91,7 @@ class Extracted(NamedTuple):
     box_ivar: NDArray[np.float32]
     optimal: NDArray[np.float32]
     optimal_ivar: NDArray[np.float32]
-    left: NDArray[np.float32]
-    right: NDArray[np.float32]
+    spilt: NDArray[np.float32]
 
 
 def make_rules(settings: StripeSettings) -> Rules:
@@ -99,14 +100,14 @@ def make_rules(settings: StripeSettings) -> Rules:
     Parameters
     ----------
     settings : StripeSettings
-        `cosmic_sigma`, `profile_error`.
+        `cosmic_sigma`, `profile_error`, `separate_neighbors`.
 
     Returns
     -------
     Rules
         For the kernels.
     """
-    return Rules(settings.cosmic_sigma, settings.profile_error)
+    return Rules(settings.cosmic_sigma, settings.profile_error, settings.separate_neighbors)
 
 
 def make_shapes(profile: SpatialProfile, traces: TraceSet, windows: Windows) -> Shapes:
@@ -347,7 +348,7 @@ def _box_row(  # noqa: PLR0917 (a kernel's arrays)
     noise: NDArray[np.float64],
     state: NDArray[np.uint8],
 ) -> tuple[float, float]:  # pragma: no cover (compiled)
-    """Sum of the window and its inverse variance; the fit stands in for pixels not good."""
+    """Own light in the window and its inverse variance; the fit stands in for bad pixels."""
     total, spread, lost = 0.0, 0.0, 0.0
     for k in range(len(data)):
         if state[k] == 0:
@@ -360,17 +361,44 @@ def _box_row(  # noqa: PLR0917 (a kernel's arrays)
 
 
 @njit(cache=True, nogil=True)
-def _inflow(
-    light: float,
-    shape: NDArray[np.float64],
+def _tile_light(
+    pixels: Pixels, windows: Windows, shapes: Shapes, tile: int, light: NDArray[np.float64]
+) -> None:  # pragma: no cover (compiled)
+    """First estimate of every fibre's light in a tile of rows, shape (n, TILE)."""
+    data, noise = np.empty(windows.width), np.empty(windows.width)
+    shape = np.empty(windows.width)
+    state = np.empty(windows.width, dtype=np.uint8)
+    line = np.empty(shapes.table.shape[2])
+    start = tile * TILE
+    for fiber in range(len(light)):
+        _blend(shapes.table[fiber], shapes.place[tile], line)
+        for r in range(start, min(start + TILE, windows.first.shape[1])):
+            first = windows.first[fiber, r]
+            _gather(pixels, first, windows.row_start + r, data, noise, state)
+            _profile(line, shapes, windows, fiber, r, first, shape)
+            light[fiber, r - start] = max(_plain_light(data, shape, state), 0.0)
+
+
+@njit(cache=True, nogil=True)
+def _neighbors(  # noqa: PLR0917 (a kernel's arrays)
+    line: NDArray[np.float64],
+    shapes: Shapes,
+    windows: Windows,
+    fiber: int,
+    r: int,
+    light: NDArray[np.float64],
     other: NDArray[np.float64],
-    noise: NDArray[np.float64],
-    state: NDArray[np.uint8],
+    extra: NDArray[np.float64],
 ) -> float:  # pragma: no cover (compiled)
+    """Light of the two neighbours in the window's pixels, and its sum."""
+    extra[:] = 0.0
     total = 0.0
-    for k in range(len(shape)):
-        if state[k] == 0:
-            total += shape[k] * other[k] / (noise[k] + max(light, 0.0) * shape[k])
+    for near in (fiber - 1, fiber + 1):
+        if 0 <= near < len(light) and light[near, r % TILE] > 0.0:
+            _profile(line, shapes, windows, near, r, windows.first[fiber, r], other)
+            for k in range(len(extra)):
+                extra[k] += light[near, r % TILE] * other[k]
+                total += light[near, r % TILE] * other[k]
     return total
 
 
@@ -379,7 +407,6 @@ def _empty(n: int, width: int, rows: int) -> Extracted:  # pragma: no cover (com
     return Extracted(
         np.zeros((n, width, rows), dtype=np.float32),
         np.zeros((n, width, rows), dtype=np.uint8),
-        np.zeros((n, rows), dtype=np.float32),
         np.zeros((n, rows), dtype=np.float32),
         np.zeros((n, rows), dtype=np.float32),
         np.zeros((n, rows), dtype=np.float32),
@@ -395,7 +422,8 @@ def extract_stripes(
     """Cut, mask and extract all fibres of a frame in one pass.
 
     Optimal extraction follows Horne (1986, PASP 98, 609), table 1, with the profile measured
-    on the flat and the variance from the model (read noise and fitted light), twice.
+    on the flat and the variance from the model (read noise and fitted light), twice. The light
+    that a first estimate of the two neighbours spills into the window is taken off before.
 
     Parameters
     ----------
@@ -411,76 +439,36 @@ def extract_stripes(
     Returns
     -------
     Extracted
-        Stripes, mask, both extractions and the neighbours' shares.
+        Stripes (all light), mask, both extractions and the neighbours' light.
     """
     n, rows = windows.first.shape
     out = _empty(n, windows.width, rows)
-    data, noise = np.empty(windows.width), np.empty(windows.width)
-    shape, other = np.empty(windows.width), np.empty(windows.width)
-    state = np.empty(windows.width, dtype=np.uint8)
+    width = windows.width
+    data, noise, shape = np.empty(width), np.empty(width), np.empty(width)
+    other, extra = np.empty(width), np.zeros(width)
+    state = np.empty(width, dtype=np.uint8)
     line = np.empty(shapes.table.shape[2])
+    lights = np.zeros((n, TILE))
     for tile in range(len(shapes.place)):
+        if rules.separate:
+            _tile_light(pixels, windows, shapes, tile, lights)
         for fiber in range(n):
             _blend(shapes.table[fiber], shapes.place[tile], line)
             for r in range(tile * TILE, min((tile + 1) * TILE, rows)):
                 first = windows.first[fiber, r]
                 _gather(pixels, first, windows.row_start + r, data, noise, state)
+                for k in range(width):
+                    out.stripes[fiber, k, r] = np.rint(4.0 * data[k]) / 4.0
+                spilt = _neighbors(line, shapes, windows, fiber, r, lights, other, extra)
+                for k in range(width):
+                    data[k] -= extra[k]
+                    noise[k] += extra[k]
                 _profile(line, shapes, windows, fiber, r, first, shape)
                 light, ivar = _solve_row(data, shape, noise, state, rules)
-                out.optimal[fiber, r], out.optimal_ivar[fiber, r] = light, ivar
-                for k in range(windows.width):
-                    out.mask[fiber, k, r] = state[k]
-                    out.stripes[fiber, k, r] = np.rint(4.0 * data[k]) / 4.0
                 total, box_ivar = _box_row(light, ivar, data, shape, noise, state)
-                out.box[fiber, r], out.box_ivar[fiber, r] = total, box_ivar
-                if ivar > 0.0 and fiber > 0:
-                    _profile(line, shapes, windows, fiber - 1, r, first, other)
-                    out.left[fiber, r] = _inflow(light, shape, other, noise, state) / ivar
-                if ivar > 0.0 and fiber < n - 1:
-                    _profile(line, shapes, windows, fiber + 1, r, first, other)
-                    out.right[fiber, r] = _inflow(light, shape, other, noise, state) / ivar
+                for k in range(width):
+                    out.mask[fiber, k, r] = state[k]
+                out.optimal[fiber, r], out.optimal_ivar[fiber, r] = light, ivar
+                out.box[fiber, r], out.box_ivar[fiber, r] = total + spilt, box_ivar
+                out.spilt[fiber, r] = spilt
     return out
-
-
-def separate_neighbors(extracted: Extracted, alive: NDArray[np.bool_]) -> Extracted:
-    """Take the neighbours' light off the optimal extraction, jointly for all fibres.
-
-    The extraction measures a = R A with R tridiagonal (1, left, right); A is solved for by
-    elimination along the fibres, all rows at once. The neighbours' photon noise stays, and
-    lowers the inverse variance.
-
-    Parameters
-    ----------
-    extracted : Extracted
-        With the shares `left` and `right`.
-    alive : ndarray, shape (n,), bool
-        Dead fibres have no light of their own to take off their neighbours'.
-
-    Returns
-    -------
-    Extracted
-        With `optimal` and `optimal_ivar` of the fibres' own light.
-    """
-    left = extracted.left.astype(np.float64)
-    right = extracted.right.astype(np.float64)
-    left[1:][~alive[:-1]] = 0.0
-    right[:-1][~alive[1:]] = 0.0
-    light = extracted.optimal.astype(np.float64)
-    n = len(light)
-    pivot = np.ones_like(light)
-    for fiber in range(1, n):
-        factor = left[fiber] / pivot[fiber - 1]
-        pivot[fiber] -= factor * right[fiber - 1]
-        light[fiber] -= factor * light[fiber - 1]
-    light[-1] /= pivot[-1]
-    for fiber in range(n - 2, -1, -1):
-        light[fiber] = (light[fiber] - right[fiber] * light[fiber + 1]) / pivot[fiber]
-    # Weights are near 1 where photons count, so the neighbours' light is its own variance.
-    bright = np.maximum(light, 0.0)
-    spilt = np.zeros_like(light)
-    spilt[1:] += left[1:] * bright[:-1]
-    spilt[:-1] += right[:-1] * bright[1:]
-    ivar = extracted.optimal_ivar / (1.0 + extracted.optimal_ivar * spilt)
-    return extracted._replace(
-        optimal=light.astype(np.float32), optimal_ivar=ivar.astype(np.float32)
-    )

@@ -39,12 +39,16 @@ def extract_stripes_numpy(
     Returns
     -------
     Extracted
-        Stripes, mask, both extractions and the neighbours' shares.
+        Stripes, mask, both extractions and the neighbours' light.
     """
     stripes, state = cut_stripes_numpy(pixels, windows)
     data = stripes.astype(np.float64)  # (n, width, rows), as all below
     noise = _noise(pixels, windows)
     shape = _profile(windows, shapes, 0)
+    extra = np.zeros_like(data)
+    if rules.separate:
+        extra = _neighbors(windows, shapes, np.maximum(_plain_light(data, shape, state), 0.0))
+    data, noise = data - extra, noise + extra
     light = _plain_light(data, shape, state)
     out = _stand_out(light, data, shape, noise, state, rules)
     cleaned, robust = _reject(data, shape, noise, state, rules)
@@ -52,14 +56,18 @@ def extract_stripes_numpy(
     light = np.where(out, robust, light)
     light, ivar = _weigh(light, data, shape, noise, state)
     box, box_ivar = _box(light, ivar, data, shape, noise, state)
-    weight = np.where(state == 0, shape / _spread(light, shape, noise), 0.0)
-    safe = np.where(ivar > 0, ivar, np.inf)
-    sides = [
-        ((weight * _profile(windows, shapes, side)).sum(axis=1) / safe).astype(np.float32)
-        for side in (-1, 1)
-    ]
-    single = (a.astype(np.float32) for a in (box, box_ivar, light, ivar))
-    return Extracted((np.rint(4.0 * data) / 4.0).astype(np.float32), state, *single, *sides)
+    spilt = extra.sum(axis=1)
+    single = (a.astype(np.float32) for a in (box + spilt, box_ivar, light, ivar, spilt))
+    rounded = (np.rint(4.0 * stripes.astype(np.float64)) / 4.0).astype(np.float32)
+    return Extracted(rounded, state, *single)
+
+
+def _neighbors(windows: Windows, shapes: Shapes, light: Array) -> Array:
+    """Light of the two neighbours in each fibre's window."""
+    extra = np.zeros((len(light), windows.width, light.shape[1]))
+    extra[1:] += _profile(windows, shapes, -1)[1:] * light[:-1, None]
+    extra[:-1] += _profile(windows, shapes, 1)[:-1] * light[1:, None]
+    return extra
 
 
 def _noise(pixels: Pixels, windows: Windows) -> Array:
@@ -174,7 +182,7 @@ def _box(  # noqa: PLR0917 (the kernel's arrays)
     noise: Array,
     state: NDArray[np.uint8],
 ) -> tuple[Array, Array]:
-    """Sums of the windows and their inverse variance; the fit stands in for pixels not good."""
+    """Own light in the windows and its inverse variance; the fit stands in for bad pixels."""
     good = state == 0
     total = np.where(good, data, light[:, None] * shape).sum(axis=1)
     spread = np.where(good, _spread(light, shape, noise), 0.0).sum(axis=1)

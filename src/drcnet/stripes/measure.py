@@ -17,7 +17,6 @@ from drcnet.stripes.extract import (
     extract_stripes,
     make_rules,
     make_shapes,
-    separate_neighbors,
 )
 from drcnet.stripes.flags import FiberFlag
 from drcnet.stripes.shift import shift_traces
@@ -121,8 +120,6 @@ def measure_arm(
     windows = make_windows(traces, settings)
     shapes = make_shapes(calibration.profile, traces, windows)
     raw = extract_stripes(frame_pixels(frame), windows, shapes, make_rules(settings))
-    if settings.separate_neighbors:
-        raw = separate_neighbors(raw, traces.alive)
     rows = np.arange(settings.row_start, settings.row_stop)
     throughput = calibration.throughput[:, settings.row_start : settings.row_stop]
     used, how = _sky_fibers(raw, throughput, traces.alive, sky_fibers)
@@ -234,9 +231,5 @@ def _flags(
 
 def _bright_neighbor(raw: Extracted) -> NDArray[np.bool_]:
     """Where the neighbours' wings bring more than a tenth of the fibre's own light."""
-    light = np.maximum(np.median(raw.optimal, axis=1), 0.0)
-    left, right = np.median(raw.left, axis=1), np.median(raw.right, axis=1)
-    inflow = np.zeros(len(light))
-    inflow[1:] += left[1:] * light[:-1]
-    inflow[:-1] += right[:-1] * light[1:]
-    return inflow > _WING_SHARE * light
+    own = np.maximum(np.median(raw.optimal, axis=1), 0.0)
+    return np.asarray(np.median(raw.spilt, axis=1) > _WING_SHARE * own)

@@ -30,7 +30,7 @@ def chebyshev_basis(rows: NDArray[Any], n_wave: int, degree: int) -> NDArray[np.
     return np.ascontiguousarray(chebyshev.chebvander(scaled, degree).T)
 
 
-def robust_chebyshev(
+def robust_chebyshev(  # noqa: PLR0917 (domain and degree belong together)
     rows: NDArray[np.float64],
     values: NDArray[np.float64],
     good: NDArray[np.bool_],

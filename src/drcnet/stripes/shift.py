@@ -15,6 +15,8 @@ __all__ = ["shift_traces"]
 
 _FWHM_SIGMA = 2.3548200450309493  # FWHM of a Gaussian in standard deviations
 
+_WORST_ERROR = 0.1  # pixels: a shift known less well than this is not applied
+
 
 def shift_traces(
     traces: TraceSet, frame: Frame, settings: StripeSettings
@@ -33,9 +35,11 @@ def shift_traces(
     Returns
     -------
     TraceSet
-        Centres moved by shift + stretch * (centre - middle of the chip).
+        Centres moved by shift + stretch * (centre - middle of the chip) + tilt along rows; those
+        of the flat where the shift cannot be measured to 0.1 px.
     dict
-        'shift' (pixels at the chip's middle), 'stretch' (relative), 'shift_error' (pixels),
+        'shift' (pixels at the chip's middle), 'stretch' (relative), 'shift_error' (pixels; inf
+        where not measured),
         'tilt' (pixels from the middle to the last row).
     """
     nothing = {"shift": 0.0, "stretch": 0.0, "tilt": 0.0, "shift_error": float("inf")}
@@ -58,6 +62,8 @@ def shift_traces(
             return traces, nothing
         change, error = _robust_plane(terms, step, weight)
         move = move + change
+    if error > _WORST_ERROR:
+        return traces, nothing
     moved = traces.center.copy()
     moved[:, 0] += move[0]
     moved += move[1] * _relative(traces.center, middle, span)

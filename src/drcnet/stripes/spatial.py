@@ -14,6 +14,7 @@ __all__ = [
     "REACH",
     "STEP",
     "SpatialProfile",
+    "first_light",
     "fit_table",
     "gaussian_table",
     "measure_profile",
@@ -21,15 +22,15 @@ __all__ = [
 ]
 
 REACH = 5.6
-"""Largest distance of the table from the centre, in FWHM: two fibres away, for fibres of LAMOST."""
+"""Largest distance of the table from the centre, in FWHM: two fibres away on LAMOST."""
 STEP = 0.02
 """Distance between samples of the table, in FWHM."""
 
 _CORE, _CORE_KNOT = 1.0, 0.125  # FWHM
 _WING_KNOTS = (1.0, 1.2, 1.45, 1.75, 2.1, 2.6, 3.3, 4.3, REACH)
 _NEIGHBORS = (-2, -1, 0, 1, 2)
+_DARK_REACH = 2.0  # pitches from a fibre up to which pixels without a nearer one are its
 _OWN = _NEIGHBORS.index(0)
-_TURNS = 4  # fits of the table, the light measured anew between them
 _BLOCKS, _ROW_BANDS = 5, 4  # places on the chip at which a table is measured
 
 
@@ -139,9 +140,15 @@ def measure_profile(
     n, n_band = center.shape
     fiber_parts = np.array_split(np.arange(n), max(1, min(_BLOCKS, n // 8)))
     row_parts = np.array_split(np.arange(n_band), max(1, min(_ROW_BANDS, n_band // 8)))
-    tables = [[fit_table(bands, center, width, (f, b)) for b in row_parts] for f in fiber_parts]
+    tables = np.empty((len(fiber_parts), len(row_parts), len(table_grid())), dtype=np.float32)
+    for j, some in enumerate(row_parts):
+        # All fibres first: a place's outer fibres need the light of neighbours beyond it.
+        start = first_light(bands, center, width)
+        _, light = fit_table(bands, (center, width, start), (np.arange(n), some))
+        for i, part in enumerate(fiber_parts):
+            tables[i, j], _ = fit_table(bands, (center, width, light), (part, some), turns=2)
     return SpatialProfile(
-        np.array(tables, dtype=np.float32),
+        tables,
         np.array([float(fibers[f].mean()) for f in fiber_parts]),
         np.array([bands.rows[b].mean() for b in row_parts]),
     )
@@ -149,41 +156,46 @@ def measure_profile(
 
 def fit_table(
     bands: Bands,
-    center: NDArray[np.float64],
-    width: NDArray[np.float64],
+    fibers: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
     place: tuple[NDArray[np.int64], NDArray[np.int64]],
     *,
+    turns: int = 4,
     clip: float = 6.0,
-) -> NDArray[np.float64]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Measure the profile of some fibres and bands.
 
     A cubic B-spline in u = distance / FWHM is fitted to all pixels at once, each pixel being
-    the sum of the fibre it belongs to, two neighbours on each side and a constant (scattered light); the
-    fibres' light is then measured anew and the fit done again.
+    the sum of the fibre it belongs to, two neighbours on each side and a constant (scattered
+    light); the fibres' light is then measured anew and the fit done again.
 
     Parameters
     ----------
     bands : Bands
         The flat.
-    center, width : ndarray, shape (n, n_band)
-        Centre and FWHM of the fibres that give light, spatial pixels.
+    fibers : tuple of ndarray, each of shape (n, n_band)
+        Centre and FWHM (spatial pixels) and light of the fibres that give light.
     place : tuple of ndarray
         Indices of the fibres and of the bands to use.
+    turns : int
+        Fits, at least 2.
     clip : float
-        Residuals beyond so many robust standard deviations are left out after the second fit.
+        Residuals beyond so many robust standard deviations are left out after the first fit.
 
     Returns
     -------
-    ndarray, shape (n_u,)
+    table : ndarray, shape (n_u,)
         Light a unit of u, integral 1, nowhere negative.
+    light : ndarray, shape (n, n_band)
+        The fibres' light, measured anew in the place.
     """
+    center, width, light = fibers
+    light = light.ravel()
     data, good, distances, owners = _place_pixels(bands, center, width, place)
     knots = _knots()
     designs = [_design(u, knots) for u in distances]
-    light = _first_light(bands, center, width)
     weight = np.where(good, 1.0 / np.maximum(data, np.percentile(data, 5) + 1.0), 0.0)
     coef = np.zeros(len(knots) - 4)
-    for turn in range(_TURNS):
+    for turn in range(turns):
         system = _system(light, designs, owners, len(coef))
         solved = _falling(system * weight[:, None], system, data)
         coef[2:-2] = solved[:-1]
@@ -193,11 +205,11 @@ def fit_table(
         first, basis = designs[_OWN]
         own = (basis * coef[first[:, None] + np.arange(4)]).sum(axis=1)
         light = _relight(light * norm, residual, (owners[_OWN], own), weight)
-        if turn == 1:
+        if turn == turns - 2:
             away = np.abs(residual) * np.sqrt(weight)
             weight = np.where(away > clip * 1.4826 * np.median(away), 0.0, weight)
     table = np.maximum(BSpline(knots, coef, 3)(table_grid()), 0.0)
-    return np.asarray(table / (table.sum() * STEP))
+    return np.asarray(table / (table.sum() * STEP)), light.reshape(center.shape)
 
 
 def _falling(
@@ -269,36 +281,52 @@ def _place_pixels(
     """Pixels near the place's fibres: data, good, distance from and index of five fibres."""
     fibers, rows = place
     n, n_band = center.shape
-    spacing = np.median(np.diff(center[:, n_band // 2]))
-    half = int(np.ceil(0.5 * spacing))
-    pixel = np.rint(center[np.ix_(fibers, rows)]).astype(np.int64)[..., None]
-    pixel = pixel + np.arange(-half, half + 1)
-    inside = np.clip(pixel, 0, bands.light.shape[1] - 1)
-    data = bands.light[rows[:, None], inside].astype(np.float64)
-    good = bands.good[rows[:, None], inside] & (pixel == inside)
+    spacing = float(np.median(np.diff(center[:, n_band // 2]))) if n > 1 else 2.0 * width.max()
+    half = int(np.ceil(_DARK_REACH * spacing))
+    line = center[:, rows]
+    pixel = np.rint(line[fibers]).astype(np.int64)[..., None] + np.arange(-half, half + 1)
+    # A pixel belongs to the nearest fibre; dark gaps and edges show the wings on their own.
+    middles = 0.5 * (line[1:] + line[:-1])
+    ends = np.full((1, len(rows)), np.inf)
+    low = np.concatenate([-ends, middles])[fibers][..., None]
+    high = np.concatenate([middles, ends])[fibers][..., None]
+    kept = (pixel >= low) & (pixel < high) & (pixel >= 0) & (pixel < bands.light.shape[1])
+    which = np.nonzero(kept)
+    pixel = pixel[which]
+    fiber, band = fibers[which[0]], rows[which[1]]
     distances, owners = [], []
     for step in _NEIGHBORS:
-        other = np.clip(fibers + step, 0, n - 1)
-        u = (pixel - center[np.ix_(other, rows)][..., None]) / width[np.ix_(other, rows)][
-            ..., None
-        ]
-        u[fibers + step != other] = 2.0 * REACH  # there is no such neighbour
-        distances.append(u.ravel())
-        owner = other[:, None] * n_band + rows
-        owners.append(np.repeat(owner.ravel(), pixel.shape[2]))
-    return data.ravel(), good.ravel(), distances, owners
+        other = np.clip(fiber + step, 0, n - 1)
+        u = (pixel - center[other, band]) / width[other, band]
+        distances.append(np.where(fiber + step == other, u, 2.0 * REACH))
+        owners.append(other * n_band + band)
+    data = bands.light[band, pixel].astype(np.float64)
+    return data, bands.good[band, pixel], distances, owners
 
 
-def _first_light(
+def first_light(
     bands: Bands,
     center: NDArray[np.float64],
     width: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Light of every fibre and band (flattened), a pixel's value times FWHM: a first guess."""
+    """Guess the light of every fibre and band from the pixels at its centre.
+
+    Parameters
+    ----------
+    bands : Bands
+        The flat.
+    center, width : ndarray, shape (n, n_band)
+        Centre and FWHM, spatial pixels.
+
+    Returns
+    -------
+    ndarray, shape (n, n_band)
+        A pixel's value times FWHM.
+    """
     pixel = np.clip(np.rint(center).astype(np.int64), 1, bands.light.shape[1] - 2)
     band = np.arange(center.shape[1])
     near = [bands.light[band, pixel + step] for step in (-1, 0, 1)]
-    return (np.maximum(np.median(near, axis=0), 0.0) * width).ravel()
+    return np.asarray(np.maximum(np.median(near, axis=0), 0.0) * width)
 
 
 def _relight(

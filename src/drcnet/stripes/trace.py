@@ -129,7 +129,7 @@ def trace_flat(frame: Frame, settings: StripeSettings) -> TraceSet:
     FrameError
         Fewer than two fibres give light.
     """
-    bands = average_bands(frame, band_step(frame.counts.shape[1]))
+    bands = average_bands(frame, band_step(frame.counts.shape[1]), trim=True)
     pitch = frame.profile.fibers.pitch
     first = _find_peaks(bands, pitch, float(np.max(frame.read_noise)))
     if len(first) < 2:
@@ -285,7 +285,8 @@ def _typical_table(bands: Bands, found: _Found) -> tuple[NDArray[np.float64], fl
     """Symmetric profile of the whole chip, and its FWHM in units of the widths given."""
     n, n_band = found.center.shape
     some = np.arange(n), np.unique(np.linspace(0, n_band - 1, min(n_band, 12)).astype(np.int64))
-    table = fit_table(bands, found.center, found.width, some)
+    light = found.height * found.width
+    table, _ = fit_table(bands, (found.center, found.width, light), some, turns=3)
     table = 0.5 * (table + table[::-1])
     middle = len(table) // 2
     fall = table[middle:] / table[middle]
