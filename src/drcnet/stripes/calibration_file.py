@@ -91,7 +91,7 @@ def write_calibration(path: Path, calibration: ArmCalibration) -> None:
     head["FLAT"] = json.dumps(asdict(calibration.flat))
     head["ARC"] = json.dumps(None if calibration.arc is None else asdict(calibration.arc))
     head["NOTES"] = json.dumps(dict(calibration.notes))
-    columns = {
+    columns: dict[str, NDArray[Any]] = {
         "fiber": traces.fiber_id,
         "alive": traces.alive,
         "level": traces.level,

@@ -76,7 +76,7 @@ def isolated(lines: LineList, angstrom: float, *, share: float = 0.05) -> NDArra
     apart = np.abs(lines.wavelength[:, None] - lines.wavelength)
     near = (apart < angstrom) & (apart > 0)
     strong = lines.strength > share * lines.strength[:, None]
-    return ~(near & strong).any(axis=1)
+    return np.asarray(~(near & strong).any(axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +144,10 @@ def fit_lines(
     rest = np.where(valid, data - np.tensordot(np.ones(4), terms * solved[..., None], 1), 0.0)
     count = np.maximum(valid.sum(axis=-1) - 4, 1)
     noise = np.sqrt((rest**2).sum(axis=-1) / count)
-    found = valid.all(axis=-1) & (height > 3.0 * noise) & (np.abs(center - guess) < reach)
+    least = np.maximum(3.0 * noise, 1e-4 * np.abs(data).max(axis=-1))
+    found = (
+        valid.all(axis=-1) & (height > least) & (sigma < 5.5) & (np.abs(center - guess) < reach)
+    )
     # Standard error of a Gaussian's centre for pixels of equal noise (Landman et al. 1982).
     error = noise * np.sqrt(sigma * 2.0 / np.sqrt(np.pi)) / np.where(found, height, 1.0)
     return LineFit(np.where(found, center, np.nan), height, sigma, np.where(found, error, np.inf))

@@ -145,7 +145,7 @@ def measure_arm(
         fwhm=traces.widths(middle)[:, 0].astype(np.float32),
         gain=gain,
         read_noise=noise,
-        flags=_flags(calibration, raw, sky, snr),
+        flags=_flags((frame, windows), calibration, raw, sky, snr),
         sky_fibers=sky.used,
         notes=notes,
     )
@@ -212,13 +212,19 @@ def _amplifier_of(
 
 
 def _flags(
-    calibration: ArmCalibration, raw: Extracted, sky: Sky, snr: NDArray[np.float32]
+    place: tuple[Frame, Windows],
+    calibration: ArmCalibration,
+    raw: Extracted,
+    sky: Sky,
+    snr: NDArray[np.float32],
 ) -> NDArray[np.uint32]:
     """`FiberFlag` bits of every fibre."""
+    frame, windows = place
     flags = calibration.flags.copy()
     size = raw.mask[0].size
     bits = {
         FiberFlag.COSMIC_RICH: (raw.mask & COSMIC > 0).sum(axis=(1, 2)) > _COSMIC_SHARE * size,
+        FiberFlag.SATURATED: _saturated(frame, windows),
         FiberFlag.OFF_CHIP: (raw.mask & OFF_CHIP > 0).any(axis=(1, 2)),
         FiberFlag.SKY_FIBER: sky.used,
         FiberFlag.NO_SIGNAL: snr < _NO_SIGNAL,
@@ -227,6 +233,15 @@ def _flags(
     for flag, where in bits.items():
         flags[where] |= np.uint32(flag)
     return flags
+
+
+def _saturated(frame: Frame, windows: Windows) -> NDArray[np.bool_]:
+    """Fibres with a saturated pixel in their stripe."""
+    x, row = np.nonzero(frame.saturated)
+    r = row - windows.row_start
+    inside = (r >= 0) & (r < windows.first.shape[1])
+    away = x[inside] - windows.first[:, r[inside]]
+    return np.asarray(((away >= 0) & (away < windows.width)).any(axis=1))
 
 
 def _bright_neighbor(raw: Extracted) -> NDArray[np.bool_]:

@@ -134,12 +134,12 @@ def _robust_plane(
     flat = terms.reshape(len(terms), -1)
     value, weight = value.ravel(), np.minimum(weight, np.percentile(weight, 90)).ravel()
     kept = weight > 0
-    coef = np.zeros(len(terms))
+    coef: NDArray[np.float64] = np.zeros(len(terms))
     for _ in range(6):
         weighted = flat * np.where(kept, weight, 0.0)
         normal = weighted @ flat.T
         normal += 1e-9 * np.trace(normal) * np.eye(len(terms))
-        coef = np.linalg.solve(normal, weighted @ value)
+        coef = np.asarray(np.linalg.solve(normal, weighted @ value), dtype=np.float64)
         residual = np.abs(value - coef @ flat)
         scaled = residual * np.sqrt(weight)
         kept = (weight > 0) & (scaled <= 4.0 * 1.4826 * np.median(scaled[weight > 0]) + 1e-12)

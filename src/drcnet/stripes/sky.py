@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 from scipy.linalg import solveh_banded
+from scipy.ndimage import median_filter
 
 __all__ = ["Sky", "choose_sky_fibers", "measure_sky"]
 
@@ -163,7 +164,7 @@ def _robust_spline(
     design = BSpline.design_matrix(wave, full, 3)  # four entries a line
     first = design.indices[::4].astype(np.int64)
     basis = design.data.reshape(-1, 4)
-    kept = np.ones(len(wave), dtype=bool)
+    kept = _no_gross_outliers(value, weight)
     for _ in range(3):
         coef = _banded_fit(first, basis, value, np.where(kept, weight, 0.0), len(full) - 4)
         model = (basis * coef[first[:, None] + np.arange(4)]).sum(axis=1)
@@ -171,6 +172,17 @@ def _robust_spline(
         scatter = float(1.4826 * np.median(away))
         kept = away <= _CLIP * max(scatter, 1.0)
     return BSpline(full, coef, 3), scatter
+
+
+def _no_gross_outliers(
+    value: NDArray[np.float64], weight: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Samples, in order of wavelength, that a running median does not call absurd.
+
+    A missed cosmic ray would bend the first fit so far that its good neighbours were clipped.
+    """
+    middle = median_filter(value, 11, mode="nearest")
+    return np.asarray(np.abs(value - middle) <= 10.0 / np.sqrt(weight) + 0.5 * np.abs(middle))
 
 
 def _banded_fit(

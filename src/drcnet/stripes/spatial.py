@@ -100,7 +100,7 @@ def table_grid() -> NDArray[np.float64]:
         From -5.6 to 5.6 FWHM.
     """
     half = round(REACH / STEP)
-    return STEP * np.arange(-half, half + 1)
+    return STEP * np.arange(-half, half + 1, dtype=np.float64)
 
 
 def gaussian_table() -> NDArray[np.float64]:

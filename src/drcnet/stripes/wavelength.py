@@ -1,7 +1,7 @@
 """Vacuum wavelength of every fibre and row, from arcs, sky lines or the nominal profile."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,7 @@ class WavelengthSet:
                 "WavelengthSet", f"rms of {len(self.coef)} fibres", str(self.rms.shape)
             )
 
-    def wavelengths(self, rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    def wavelengths(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """Evaluate the solutions.
 
         Parameters
@@ -399,4 +399,4 @@ def _shifted(wavelengths: WavelengthSet, shift: float) -> NDArray[np.float64]:
     nodes = np.linspace(0, wavelengths.n_wave - 1, 4 * (degree + 1))
     values = wavelengths.wavelengths(nodes - shift)
     basis = chebyshev_basis(nodes, wavelengths.n_wave, degree)
-    return np.linalg.lstsq(basis.T, values.T, rcond=None)[0].T
+    return np.asarray(np.linalg.lstsq(basis.T, values.T, rcond=None)[0].T, dtype=np.float64)

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from drcnet.stripes.sky import choose_sky_fibers, measure_sky
+
+
+@pytest.fixture
+def field(rng):
+    """Twenty fibres, six on sky, each at its own wavelengths and throughput."""
+    n, rows = 20, 600
+    wave = 6000.0 + 0.84 * np.arange(rows) + rng.uniform(-3, 3, (n, 1))
+    through = rng.uniform(0.7, 1.2, (n, 1)) * np.ones(rows)
+    sky = 80.0 + 400.0 * np.exp(-0.5 * ((wave - 6250.0) / 1.8) ** 2)
+    star = np.zeros((n, 1))
+    star[6:] = rng.uniform(100, 900, (14, 1))
+    model = through * (sky + star)
+    light = model + rng.normal(size=model.shape) * np.sqrt(model + 50)
+    return wave, through, sky, light, 1.0 / (model + 50.0)
+
+
+def test_the_sky_of_every_fiber_comes_from_the_sky_fibers(field):
+    wave, through, sky, light, ivar = field
+    used = np.arange(20) < 6
+    light[0, 100:110] += 5000.0  # a cosmic ray that the mask missed
+    found = measure_sky(light, ivar, wave, through, used)
+    inner = slice(10, -10)
+    error = found.light[:, inner] - (through * sky)[:, inner]
+    assert np.abs(error.mean(axis=1)).max() < 2.0
+    assert error.std() < 8.0  # one fibre alone has an error of 11
+    np.testing.assert_array_equal(found.used, used)
+    assert 0.8 < found.scatter < 1.2
+
+
+def test_dead_fibers_have_no_sky_and_do_not_give_it(field):
+    wave, through, _, light, ivar = field
+    through[0] = np.nan
+    found = measure_sky(light, ivar, wave, through, np.arange(20) < 6)
+    assert not found.used[0]
+    assert np.isnan(found.light[0]).all()
+    assert np.isfinite(found.light[1:]).all()
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_without_two_sky_fibers_there_is_no_sky(field, count):
+    wave, through, _, light, ivar = field
+    found = measure_sky(light, ivar, wave, through, np.arange(20) < count)
+    assert np.isnan(found.light).all()
+    assert not found.used.any()
+    assert found.spline is None
+
+
+def test_the_faintest_fibers_that_agree_are_sky(field):
+    _, through, _, light, _ = field
+    found = choose_sky_fibers(light, through, np.ones(20, dtype=bool), share=0.3)
+    np.testing.assert_array_equal(found, np.arange(20) < 6)
+
+
+def test_fibers_that_disagree_are_not_sky(rng):
+    light = np.geomspace(10, 1e4, 12)[:, None] * np.ones(50)
+    found = choose_sky_fibers(light, np.ones((12, 50)), np.ones(12, dtype=bool))
+    assert not found.any()
