@@ -126,6 +126,18 @@ class StripeSettings(_Frozen):
     """Follow the trace with a whole-pixel crop; False cuts straight at the trace's middle."""
     subtract_bias: bool = True
     """Subtract the overscan-corrected master bias where bias frames exist."""
+    combine_flats: bool = False
+    """Combine the lamp flats taken within an hour of the nearest one, instead of using it alone."""
+    bad_pixels: str | None = None
+    """Bad-pixel masks, a path in which '{spid}' and '{arm}' stand for the CCD
+    ('masks/{spid}-{arm}.fits'); none: no mask."""
+    pixel_flat: str | None = None
+    """Pixel-to-pixel flats to divide by, a path like that of `bad_pixels`; none: not divided."""
+    fiber_flat: bool = False
+    """Divide each fibre's light by its throughput on the flat, relative to the typical fibre."""
+    reference: str | None = None
+    """Throughput patterns that tell fibres apart, from `drcnet instrument learn`; none: by the
+    gaps between blocks alone."""
     trace_degree: int = Field(default=4, ge=1, le=8)
     """Degree of a trace's polynomial along wavelength."""
     wavelength_degree: int = Field(default=4, ge=1, le=8)

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,12 +17,14 @@ from drcnet.dataset.store import ARMS
 from drcnet.dataset.writing import cannot_write
 from drcnet.errors import DrcnetError, FrameError, StoreError
 from drcnet.frames.calibrate import master_bias
+from drcnet.frames.detector import ccd_path, combine_flats, correct_frame, detector_files
 from drcnet.frames.night import ArmFiles, Exposure, Night, Problem
 from drcnet.frames.read import parse_name, read_frame
 from drcnet.instruments import InstrumentProfile, load_instrument
 from drcnet.provenance import atomic_write, digest, file_digest
 from drcnet.stripes.calibration import calibrate_arm
-from drcnet.stripes.calibration_file import write_calibration
+from drcnet.stripes.calibration_file import ArmCalibration, write_calibration
+from drcnet.stripes.reference import read_reference
 
 __all__ = [
     "CalibrationTask",
@@ -181,15 +183,17 @@ def _make(task: CalibrationTask) -> tuple[str, str]:
     profile, settings = load_instrument(task.instrument), task.settings
     files = task.files
     inputs = input_digests([files.flat, files.arc, *files.biases])
-    stamp = digest([inputs, settings.model_dump(), profile.model_dump(), __version__])
+    given = input_digests(_given(files, profile, settings))
+    stamp = digest([inputs, given, settings.model_dump(), profile.model_dump(), __version__])
     if task.path.is_file() and task.stamp.is_file():
         found, _, note = task.stamp.read_text().partition("\n")
         if found == stamp:
             return stamp, note
     bias, note = read_bias(files, profile, settings, task.scratch)
-    flat = read_frame(files.flat, profile, master_bias=bias)
-    arc = None if files.arc is None else read_frame(files.arc, profile, master_bias=bias)
-    calibration = calibrate_arm(flat, arc, profile, settings)
+    calibration = _measure(files, profile, settings, bias)
+    if given:
+        done = {**calibration.notes, "given": dict(given)}
+        calibration = replace(calibration, notes=done)
     try:
         task.stamp.unlink(missing_ok=True)
         write_calibration(task.path, calibration)
@@ -198,6 +202,36 @@ def _make(task: CalibrationTask) -> tuple[str, str]:
     except OSError as err:
         raise cannot_write(task.path, err) from err
     return stamp, note
+
+
+def _given(files: ArmFiles, profile: InstrumentProfile, settings: StripeSettings) -> list[Path]:
+    """Give the further files that a calibration rests on: masks, pixel flats, pattern, flats."""
+    flat = parse_name(files.flat, profile)
+    paths = detector_files(settings, flat.spid, flat.arm)
+    if settings.reference is not None:
+        paths.append(ccd_path(settings.reference, flat.spid, flat.arm))
+    return paths + (list(files.flats[1:]) if settings.combine_flats else [])
+
+
+def _measure(
+    files: ArmFiles,
+    profile: InstrumentProfile,
+    settings: StripeSettings,
+    bias: NDArray[np.float32] | None,
+) -> ArmCalibration:
+    if settings.combine_flats and len(files.flats) > 1:
+        flat = combine_flats(files.flats, profile, bias=bias)
+    else:
+        flat = read_frame(files.flat, profile, master_bias=bias)
+    flat = correct_frame(flat, settings)
+    arc = None
+    if files.arc is not None:
+        arc = correct_frame(read_frame(files.arc, profile, master_bias=bias), settings)
+    if settings.reference is None:
+        return calibrate_arm(flat, arc, profile, settings)
+    path = ccd_path(settings.reference, flat.name.spid, flat.name.arm)
+    pattern = read_reference(path, flat.name.spid, flat.name.arm, profile.fibers.count)
+    return calibrate_arm(flat, arc, profile, settings, reference=pattern)
 
 
 def refusal(err: Exception) -> str:

@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 from drcnet.config import StripeSettings
 from drcnet.dataset.calibrations import read_bias, refusal
 from drcnet.dataset.store import ARMS
+from drcnet.frames.detector import correct_frame
+from drcnet.frames.frame import Frame
 from drcnet.frames.night import ArmFiles, Exposure
 from drcnet.frames.read import read_frame
 from drcnet.instruments import InstrumentProfile
 from drcnet.stripes.calibration_file import read_calibration
+from drcnet.stripes.fiberflat import divide_fibers
 from drcnet.stripes.flags import MEANINGS, FiberFlag
 from drcnet.stripes.measure import ArmStripes, measure_arm
 
@@ -29,6 +32,7 @@ __all__ = [
     "blocking_reason",
     "fiber_table",
     "measure_exposure",
+    "open_frame",
 ]
 
 BLOCKING = (
@@ -113,13 +117,40 @@ def measure_exposure(
             reasons[arm] = str(calibration)
             continue
         try:
-            bias, _ = read_bias(files, profile, settings, scratch)
-            frame = read_frame(files.object, profile, master_bias=bias)
+            frame = open_frame(files, profile, settings, scratch=scratch)
             traced = read_calibration(calibration[0])
             arms[arm] = measure_arm(frame, traced, settings, sky_fibers=sky_fibers)
+            if settings.fiber_flat:
+                rows = slice(settings.row_start, settings.row_stop)
+                arms[arm] = divide_fibers(arms[arm], traced.throughput[:, rows])
         except Exception as err:  # noqa: BLE001 - one frame, whatever is in it, stops no batch
             reasons[arm] = refusal(err)
     return ExposureStripes(exposure, profile.fibers.count, arms, reasons)
+
+
+def open_frame(
+    files: ArmFiles, profile: InstrumentProfile, settings: StripeSettings, *, scratch: Path
+) -> Frame:
+    """Read the science frame of an arm, its detector corrected as the settings say.
+
+    Parameters
+    ----------
+    files : ArmFiles
+        The arm's files.
+    profile : InstrumentProfile
+        The instrument.
+    settings : StripeSettings
+        `subtract_bias`, `bad_pixels`, `pixel_flat`.
+    scratch : Path
+        Folder for master biases.
+
+    Returns
+    -------
+    Frame
+        Ready to be measured.
+    """
+    bias, _ = read_bias(files, profile, settings, scratch)
+    return correct_frame(read_frame(files.object, profile, master_bias=bias), settings)
 
 
 def fiber_table(measured: ExposureStripes) -> pl.DataFrame:

@@ -14,9 +14,18 @@ from drcnet.frames.frame import FrameName
 from drcnet.frames.read import read_name
 from drcnet.instruments import InstrumentProfile
 
-__all__ = ["ArmFiles", "Exposure", "Night", "Problem", "scan_night"]
+__all__ = [
+    "ArmFiles",
+    "Exposure",
+    "Night",
+    "Problem",
+    "find_frames",
+    "scan_night",
+    "with_calibrations",
+]
 
 _ENDINGS = (".fit", ".fits", ".fit.gz", ".fits.gz", ".fit.fz", ".fits.fz")
+_NEAR = 60  # minutes
 
 
 @dataclass(frozen=True)
@@ -33,12 +42,15 @@ class ArmFiles:
         The nearest arc of the same spectrograph, arm and night.
     biases : tuple of Path
         All bias frames of the same spectrograph, arm and night; may be empty.
+    flats : tuple of Path
+        The flat first, then all others taken within an hour of it.
     """
 
     object: Path
     flat: Path
     arc: Path | None
     biases: tuple[Path, ...]
+    flats: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,6 +141,58 @@ class Night:
 Named = dict[Path, FrameName]
 
 
+def find_frames(paths: Sequence[Path], profile: InstrumentProfile, kind: str) -> list[Path]:
+    """Find the frames of one kind.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files and folders, as for `scan_night`; files of other names are passed over.
+    profile : InstrumentProfile
+        Whose names the files follow.
+    kind : str
+        'flat', 'bias', ...
+
+    Returns
+    -------
+    list of Path
+        Sorted by name.
+
+    Raises
+    ------
+    NightError
+        A path is missing, or there is no such frame.
+    """
+    files = _files([Path(path) for path in paths])
+    named = _named(files, profile, [])
+    found = [path for path, name in named.items() if name.kind == kind]
+    if not found:
+        where = ", ".join(str(path) for path in paths)
+        raise NightError(where, f"{kind} frames of {profile.name}", _seen(files, named))
+    return found
+
+
+def with_calibrations(paths: Sequence[Path], profile: InstrumentProfile) -> list[Path]:
+    """Add the flats, arcs and biases that lie beside object frames given one by one.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files and folders.
+    profile : InstrumentProfile
+        Whose names the files follow.
+
+    Returns
+    -------
+    list of Path
+        The same, and what lies beside the files.
+    """
+    out = list(paths)
+    folders = sorted({path.parent for path in paths if path.is_file()})
+    named = _named(_files(folders), profile, [])
+    return [*out, *(p for p, n in named.items() if n.kind in ("flat", "arc", "bias"))]
+
+
 def scan_night(
     paths: Path | Sequence[Path], profile: InstrumentProfile, *, flats: Path | None = None
 ) -> Night:
@@ -169,7 +233,7 @@ def scan_night(
     )
     if not keys:
         where = ", ".join(str(p) for p in ([paths] if isinstance(paths, str | Path) else paths))
-        raise NightError(where, f"object frames of {profile.name}", _seen(files, named, problems))
+        raise NightError(where, f"object frames of {profile.name}", _seen(files, named))
     exposures = []
     for lmjm, spid in keys:
         key = _key(lmjm, spid)
@@ -246,12 +310,12 @@ def _lost(problems: list[Problem]) -> set[tuple[int, int]]:
     return {(int(lmjm), int(spid)) for lmjm, spid in keys}
 
 
-def _seen(files: list[Path], named: Named, problems: list[Problem]) -> str:
+def _seen(files: list[Path], named: Named) -> str:
     kinds = sorted({name.kind for name in named.values()})
     if not files:
         return "no FITS files"
     if not named:
-        return f"{len(files)} files of other names, the first: {problems[0].where}"
+        return f"{len(files)} files of other names, the first: {files[0]}"
     return f"{len(files)} files ({', '.join(kinds)})"
 
 
@@ -280,7 +344,15 @@ def _arm_files(
         return None
     arc = _nearest(groups["arc", spid, arm], name)
     biases = (p for p, n in groups["bias", spid, arm].items() if n.lmjd == name.lmjd)
-    return ArmFiles(objects[0], flat, arc, tuple(sorted(biases)))
+    flats = _around(groups["flat", spid, arm], flat)
+    return ArmFiles(objects[0], flat, arc, tuple(sorted(biases)), flats)
+
+
+def _around(flats: Named, chosen: Path) -> tuple[Path, ...]:
+    """Give the flat, then those near it in time: flexure has hardly moved the traces between."""
+    when = flats[chosen].lmjm
+    near = [p for p, n in flats.items() if abs(n.lmjm - when) <= _NEAR and p != chosen]
+    return (chosen, *sorted(near))
 
 
 def _nearest(candidates: Named, wanted: FrameName) -> Path | None:

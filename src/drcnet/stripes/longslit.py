@@ -1,0 +1,427 @@
+"""A star on a long slit: its one trace, the sky beside it, both extractions.
+
+Nothing is taken from a lamp but the slit's ends: the trace and the profile are the star's own,
+as a star need not stand where another stood.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d, median_filter
+
+from drcnet.config import StripeSettings
+from drcnet.errors import FrameError
+from drcnet.frames.frame import Frame
+from drcnet.stripes.cut import BAD, COSMIC, OFF_CHIP
+from drcnet.stripes.flags import FiberFlag
+from drcnet.stripes.linefit import line_list
+from drcnet.stripes.measure import ArmStripes
+from drcnet.stripes.polynomial import chebyshev_basis, robust_chebyshev
+from drcnet.stripes.trace import TraceSet
+from drcnet.stripes.wavelength import WavelengthSet, fit_arc, nominal_wavelengths
+
+__all__ = ["SlitStar", "measure_slit"]
+
+_STEP = 64  # columns a band: enough light of a faint star to see its centre
+_DETECT = 5.0  # standard deviations of the brightest place on the slit
+_LIT = 0.5  # share of the flat's light from which a pixel is on the slit
+_NEAR, _FAR = 2.5, 10.0  # FWHM from the star between which the sky is measured
+_SIGMA_FWHM = 2.3548200450309493
+_CLIP = 3.5
+_WIDEST = 25.0  # pixels
+_BINS = np.arange(-3.0, 3.0001, 0.125)  # of the profile, FWHM
+_MIN_SHARE = 0.3  # of the profile on good pixels, for an estimate
+_MIN_LINES = 6
+
+
+@dataclass(frozen=True, eq=False)
+class SlitStar:
+    """What `measure_slit` finds.
+
+    Parameters
+    ----------
+    stripes : ArmStripes
+        One row: `optimal` and `box` hold star and sky, `sky` the sky within the same window.
+    traces : TraceSet
+        One trace, of the star itself.
+    wavelengths : WavelengthSet
+        One solution.
+    reason : str
+        Why the wavelengths are nominal; empty where they are not.
+    """
+
+    stripes: ArmStripes
+    traces: TraceSet
+    wavelengths: WavelengthSet
+    reason: str = ""
+
+
+def measure_slit(
+    frame: Frame, flat: Frame | None, arc: Frame | None, settings: StripeSettings
+) -> SlitStar:
+    """Extract the brightest star of a long-slit frame.
+
+    Parameters
+    ----------
+    frame : Frame
+        Science frame.
+    flat : Frame or None
+        Lamp flat of the same slit, which shows its ends; None: the whole chip is slit.
+    arc : Frame or None
+        Arc; None: nominal wavelengths, flagged.
+    settings : StripeSettings
+        `half_width`, `row_start`, `row_stop`, `trace_degree`, `wavelength_degree`,
+        `cosmic_sigma`, `profile_error`.
+
+    Returns
+    -------
+    SlitStar
+        Its stripe, spectra and sky.
+
+    Raises
+    ------
+    FrameError
+        No star stands out of the sky, or the rows wanted are beyond the frame.
+    """
+    n_wave = frame.counts.shape[1]
+    if settings.row_stop > n_wave:
+        raise FrameError(frame.path, f"at least {settings.row_stop} rows", f"{n_wave} rows")
+    lit = _slit(flat, len(frame.counts))
+    traces = _trace(frame, lit, settings)
+    sky = _sky_planes(frame, traces, lit, settings)
+    table = _profile(frame, traces, sky)
+    found = _extract(frame, traces, sky, table, settings)
+    wavelengths, reason = _wavelengths(frame, arc, traces, settings)
+    return SlitStar(
+        _stripes(frame, found, traces, wavelengths, settings), traces, wavelengths, reason
+    )
+
+
+def _slit(flat: Frame | None, n_spatial: int) -> NDArray[np.bool_]:
+    """Pixels on the slit, a few from its ends."""
+    if flat is None:
+        return np.ones(n_spatial, bool)
+    across = np.median(flat.electrons, axis=1)
+    lit = across > _LIT * np.percentile(across, 80)
+    inside = np.flatnonzero(lit)
+    lit[: inside[0] + 3] = lit[inside[-1] - 2 :] = False
+    return np.asarray(lit)
+
+
+def _bands(frame: Frame, lit: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Medians over bands of columns less the sky, (n_band, n_spatial), and their middles."""
+    light = np.where(frame.bad, np.nan, frame.electrons)
+    n_band = light.shape[1] // _STEP
+    cube = light[:, : n_band * _STEP].reshape(len(light), n_band, _STEP)
+    missing = np.isnan(cube).all(axis=2)
+    cube[missing] = 0.0
+    bands = np.nanmedian(cube, axis=2).T
+    bands -= np.median(bands[:, lit], axis=1)[:, None]
+    bands[:, ~lit] = 0.0
+    return bands, _STEP * np.arange(n_band) + (_STEP - 1) / 2.0
+
+
+def _trace(frame: Frame, lit: NDArray[np.bool_], settings: StripeSettings) -> TraceSet:
+    """Centre and FWHM of the brightest star by Gaussian-weighted moments in bands."""
+    bands, rows = _bands(frame, lit)
+    scale = 1.4826 * np.median(np.abs(bands[:, lit]), axis=1) + 1e-6
+    across = gaussian_filter1d((bands / scale[:, None]).sum(axis=0), 2.0)
+    spread = 1.4826 * float(np.median(np.abs(across[lit] - np.median(across[lit]))))
+    peak = int(np.argmax(np.where(lit, across, -np.inf)))
+    height = (across[peak] - np.median(across[lit])) / max(spread, 1e-6)
+    if height < _DETECT:
+        wanted = f"a star {_DETECT:g} standard deviations above the sky of its slit"
+        raise FrameError(frame.path, wanted, f"nothing above {height:.1f}")
+    center, width = np.full(len(rows), float(peak)), np.full(len(rows), 3.0)
+    pixel = np.arange(bands.shape[1])
+    for _ in range(12):
+        away = pixel - center[:, None]
+        weight = np.exp(-0.5 * (away / width[:, None]) ** 2)
+        total = (weight * bands).sum(axis=1)
+        safe = np.where(total > 0, total, np.inf)
+        # Matched weights halve the moments of a Gaussian: doubled, the turns settle on it.
+        center = center + np.clip(2 * (weight * bands * away).sum(axis=1) / safe, -2, 2)
+        second = (weight * bands * away**2).sum(axis=1) / safe
+        width = np.clip(np.sqrt(np.maximum(2 * second, 0.5)), 1.0, _WIDEST / _SIGMA_FWHM)
+    noise = scale * np.sqrt(2 * np.sqrt(np.pi) * width)
+    good = (total > 3 * noise) & (center > 0) & (center < len(pixel) - 1)
+    if good.sum() < 3:
+        raise FrameError(frame.path, "a trace seen in three bands or more", f"{good.sum()}")
+    n_wave = frame.counts.shape[1]
+    degree = min(settings.trace_degree, max(1, int(good.sum()) // 4))
+    coef, rms, _ = robust_chebyshev(rows, center[None], good[None], n_wave, degree)
+    fwhm, _, _ = robust_chebyshev(rows, _SIGMA_FWHM * width[None], good[None], n_wave, 1)
+    return TraceSet(
+        fiber_id=np.ones(1, np.int64),
+        center=coef,
+        fwhm=fwhm,
+        alive=np.ones(1, bool),
+        rms=rms,
+        n_wave=n_wave,
+        level=np.array([float(np.median(total[good]))]),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Sky:
+    """A line across the star in each column: value and slope at its centre, and their noise."""
+
+    value: NDArray[np.float64]  # (n_wave,)
+    slope: NDArray[np.float64]
+    variance: NDArray[np.float64]  # of the value
+    center: NDArray[np.float64]
+
+    def at(self, pixel: NDArray[Any]) -> NDArray[np.float64]:
+        """Sky at pixels (n, n_wave)."""
+        return self.value + self.slope * (pixel - self.center)
+
+
+def _sky_planes(
+    frame: Frame, traces: TraceSet, lit: NDArray[np.bool_], settings: StripeSettings
+) -> _Sky:
+    """Clipped straight line through the sky on both sides of the star, column by column."""
+    rows = np.arange(traces.n_wave)
+    center, fwhm = traces.centers(rows)[0], traces.widths(rows)[0]
+    pixel = np.arange(len(frame.counts))[:, None]
+    away = pixel - center
+    near = np.maximum(_NEAR * fwhm, settings.half_width + 1)
+    used = (np.abs(away) > near) & (np.abs(away) < near + _FAR * fwhm) & lit[:, None] & ~frame.bad
+    light = frame.electrons.astype(np.float64)
+    middle = np.nanmedian(np.where(used, light, np.nan), axis=0)
+    noise = _read_variance(frame) + np.maximum(middle, 0.0)
+    value, slope = middle, np.zeros_like(middle)
+    for _ in range(4):
+        kept = used & (np.abs(light - value - slope * away) < _CLIP * np.sqrt(noise))
+        count = np.maximum(kept.sum(axis=0), 1)
+        mean = (kept * away).sum(axis=0) / count
+        square = (kept * (away - mean) ** 2).sum(axis=0)
+        level = (kept * light).sum(axis=0) / count
+        slope = (kept * (away - mean) * light).sum(axis=0) / np.maximum(square, 1.0)
+        value = level - slope * mean
+    variance = noise.mean(axis=0) * (1 / count + mean**2 / np.maximum(square, 1.0))
+    return _Sky(value, slope, variance, center)
+
+
+def _read_variance(frame: Frame) -> NDArray[np.float64]:
+    """Squared read noise of each pixel."""
+    return np.asarray(frame.read_noise[frame.amplifier].astype(np.float64) ** 2)
+
+
+def _profile(frame: Frame, traces: TraceSet, sky: _Sky) -> NDArray[np.float64]:
+    """The star's own profile over `_BINS`, light a FWHM: medians of its normalised columns."""
+    rows = np.arange(traces.n_wave)
+    fwhm = traces.widths(rows)[0]
+    pixel = np.arange(len(frame.counts))[:, None]
+    u = (pixel - sky.center) / fwhm
+    light = frame.electrons - sky.at(pixel)
+    inside = np.abs(u) < 1.0
+    column = np.where(inside & ~frame.bad, light, 0.0).sum(axis=0)
+    column = median_filter(column, 15, mode="nearest")
+    bright = column > np.percentile(column, 40)
+    value = light[:, bright] / np.maximum(column[bright], 1.0) * fwhm[bright]
+    place = np.digitize(u[:, bright], _BINS[:-1] + np.diff(_BINS) / 2)
+    good = ~frame.bad[:, bright] & (np.abs(u[:, bright]) < _BINS[-1])
+    table = np.zeros(len(_BINS))
+    for k in range(len(_BINS)):
+        some = value[good & (place == k)]
+        table[k] = np.median(some) if len(some) > 10 else 0.0
+    table = np.maximum(gaussian_filter1d(table, 0.7), 0.0)
+    table[np.abs(_BINS) > 2.0] *= 0.5  # beyond, noise outweighs what is there
+    return np.asarray(table / np.trapezoid(table, _BINS))
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Arrays of one window: (width, rows) or (rows,)."""
+
+    first: NDArray[np.int64]
+    data: NDArray[np.float64]
+    state: NDArray[np.uint8]
+    light: NDArray[np.float64]
+    ivar: NDArray[np.float64]
+    box: NDArray[np.float64]
+    box_ivar: NDArray[np.float64]
+    sky: NDArray[np.float64]
+
+
+def _extract(
+    frame: Frame,
+    traces: TraceSet,
+    sky: _Sky,
+    table: NDArray[np.float64],
+    settings: StripeSettings,
+) -> _Found:
+    """Horne (1986, PASP 98, 609), table 1: sky off, cosmic rays one by one, model variance."""
+    rows = np.arange(settings.row_start, settings.row_stop)
+    center, fwhm = traces.centers(rows)[0], traces.widths(rows)[0]
+    first = np.floor(center + 0.5).astype(np.int64) - settings.half_width
+    pixel = first + np.arange(settings.width)[:, None]  # (width, rows)
+    inside = (pixel >= 0) & (pixel < len(frame.counts))
+    place = np.clip(pixel, 0, len(frame.counts) - 1)
+    data = np.where(inside, frame.electrons[place, rows], 0.0).astype(np.float64)
+    state = np.where(inside, frame.bad[place, rows] * np.uint8(BAD), np.uint8(OFF_CHIP))
+    state = state.astype(np.uint8)
+    lines = _Sky(sky.value[rows], sky.slope[rows], sky.variance[rows], sky.center[rows])
+    under = lines.at(pixel)
+    noise = frame.read_noise[frame.amplifier[place, rows]] ** 2 + np.maximum(under, 0.0)
+    shape = np.interp((pixel - center) / fwhm, _BINS, table, left=0.0, right=0.0) / fwhm
+    shape /= np.maximum(shape.sum(axis=0), 1e-9)
+    net = data - under
+    light, ivar = _weigh(net, shape, noise, state, settings)
+    total = np.where(state == 0, net, light * shape).sum(axis=0)
+    lost = np.where(state != 0, shape, 0.0).sum(axis=0)
+    spread = np.where(state == 0, noise + np.maximum(light, 0) * shape, 0.0).sum(axis=0)
+    known = ivar > 0
+    safe = np.where(known, ivar, 1.0)
+    spread = spread + lost**2 / safe + settings.width**2 * lines.variance
+    weight = np.where(state == 0, shape / (noise + np.maximum(light, 0) * shape), 0.0)
+    share = weight.sum(axis=0) / safe
+    ivar = np.where(known, 1 / (1 / safe + share**2 * lines.variance), 0.0)
+    box_ivar = np.where(known, 1 / spread, 0.0)
+    return _Found(first, data, state, light, ivar, total, box_ivar, under.sum(axis=0))
+
+
+def _weigh(
+    net: NDArray[np.float64],
+    shape: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    state: NDArray[np.uint8],
+    settings: StripeSettings,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Light and inverse variance by row; marks the worst pixel of a row until none stands out."""
+    core = np.where(
+        (shape > 0.3 * shape.max(axis=0)) & (state == 0), net / shape.clip(1e-9), np.nan
+    )
+    core[:, np.isnan(core).all(axis=0)] = 0.0
+    light = np.nanmedian(core, axis=0)
+    for _ in range(len(net)):
+        model = np.maximum(light, 0.0) * shape
+        spread = noise + model + (settings.profile_error * model) ** 2
+        away = np.where(state == 0, (net - light * shape) / np.sqrt(spread), -np.inf)
+        worst = np.argmax(away, axis=0)
+        row = np.flatnonzero(away[worst, np.arange(net.shape[1])] > settings.cosmic_sigma)
+        if _ > 0 and not len(row):
+            break
+        state[worst[row], row] = COSMIC
+        weight = np.where(state == 0, shape / (noise + model), 0.0)
+        bottom = (weight * shape).sum(axis=0)
+        light = (weight * net).sum(axis=0) / np.where(bottom > 0, bottom, 1.0)
+    share = np.where(state == 0, shape, 0.0).sum(axis=0)
+    weight = np.where(state == 0, shape / (noise + np.maximum(light, 0) * shape), 0.0)
+    bottom = (weight * shape).sum(axis=0)
+    return light, np.where(share >= _MIN_SHARE, bottom, 0.0)
+
+
+def _wavelengths(
+    frame: Frame, arc: Frame | None, traces: TraceSet, settings: StripeSettings
+) -> tuple[WavelengthSet, str]:
+    """Wavelengths from the arc along the star's trace; nominal ones with the reason why."""
+    degree = settings.wavelength_degree
+    nominal = nominal_wavelengths(frame.profile, frame.name.arm, 1, degree)
+    if arc is None:
+        return nominal, "no arc"
+    try:
+        return _sharpen(arc, traces, fit_arc(arc, traces, frame.profile, settings)), ""
+    except FrameError as err:
+        return nominal, str(err)
+
+
+def _sharpen(arc: Frame, traces: TraceSet, first: WavelengthSet) -> WavelengthSet:
+    """Fit again through centroids: a narrow slit gives lines narrower than a fibre's."""
+    rows = np.arange(traces.n_wave)
+    middle = np.rint(traces.centers(rows)[0]).astype(np.int64) + np.arange(-2, 3)[:, None]
+    spectrum = np.median(arc.electrons[np.clip(middle, 0, len(arc.counts) - 1), rows], axis=0)
+    spectrum = spectrum - median_filter(spectrum, 101, mode="nearest")
+    noise = 1.4826 * float(np.median(np.abs(spectrum)))
+    known = line_list("arc").wavelength
+    guess = np.interp(known, first.wavelengths(rows)[0], rows, left=np.nan, right=np.nan)
+    alone = np.isfinite(guess)
+    place = np.full(len(known), np.nan)
+    for k in np.flatnonzero(alone):
+        place[k] = _centroid(spectrum, guess[k], 20 * noise)
+    good = np.isfinite(place)
+    good &= ~_claimed_twice(place)
+    if good.sum() < _MIN_LINES:
+        return first
+    degree = min(first.coef.shape[1] - 1, int(good.sum()) // 3)
+    used = good.copy()
+    for _ in range(10):
+        basis = chebyshev_basis(place[used], traces.n_wave, degree)
+        solved = np.linalg.lstsq(basis.T, known[used], rcond=None)[0]
+        model = solved @ chebyshev_basis(np.where(good, place, 0.0), traces.n_wave, degree)
+        away = np.where(good, np.abs(known - model), np.inf) * (traces.n_wave - 1) / 2 / solved[1]
+        # The worst line goes, one a turn: a blend must not take its neighbours along.
+        if away[used].max() < 0.3 or used.sum() <= max(_MIN_LINES, degree + 2):
+            break
+        used[np.flatnonzero(used)[np.argmax(away[used])]] = False
+    coef = np.zeros_like(first.coef)
+    coef[0, : degree + 1] = solved
+    rms = np.sqrt(np.mean(away[used] ** 2, keepdims=True))
+    return WavelengthSet(coef, rms, "arc", int(used.sum()), traces.n_wave)
+
+
+def _centroid(spectrum: NDArray[np.float64], guess: float, least: float) -> float:
+    """Centre of light of the highest peak within four pixels; NaN where none is high enough."""
+    low = round(guess) - 4
+    if low < 4 or low + 13 > len(spectrum):
+        return float("nan")
+    peak = low + int(np.argmax(spectrum[low : low + 9]))
+    part = np.maximum(spectrum[peak - 3 : peak + 4], 0.0)
+    if spectrum[peak] < least:
+        return float("nan")
+    return float(peak + (part * np.arange(-3, 4)).sum() / part.sum())
+
+
+def _claimed_twice(place: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Lines whose peak another line of the list claims too."""
+    near = np.abs(place[:, None] - place) < 1.5
+    return np.asarray(near.sum(axis=1) > 1)
+
+
+def _stripes(
+    frame: Frame,
+    found: _Found,
+    traces: TraceSet,
+    wavelengths: WavelengthSet,
+    settings: StripeSettings,
+) -> ArmStripes:
+    """The same shapes as a fibre's, with one row."""
+    rows = np.arange(settings.row_start, settings.row_stop)
+    center = traces.centers(rows)[0]
+    known = found.ivar > 0
+    ratio = found.light[known] * np.sqrt(found.ivar[known])
+    snr = float(np.median(ratio)) if known.any() else 0.0
+    amplifier = frame.amplifier[int(center[len(rows) // 2]), rows[len(rows) // 2]]
+    cosmic = float((found.state & COSMIC > 0).mean())
+    window = frame.saturated[np.clip(np.rint(center).astype(np.int64), 0, None), rows]
+    bits = {
+        FiberFlag.NO_SIGNAL: snr < 0.5,
+        FiberFlag.COSMIC_RICH: cosmic > 0.02,
+        FiberFlag.SATURATED: bool(window.any()),
+        FiberFlag.OFF_CHIP: bool((found.state & OFF_CHIP).any()),
+        FiberFlag.NOMINAL_WAVELENGTH: wavelengths.source == "nominal",
+    }
+    flags = sum(int(flag) for flag, is_set in bits.items() if is_set)
+    single = {
+        "box": found.box + found.sky,
+        "box_ivar": found.box_ivar,
+        "optimal": found.light + found.sky,
+        "optimal_ivar": found.ivar,
+        "sky": found.sky,
+        "offset": center - found.first - settings.half_width,
+        "snr": np.array(snr),
+        "fwhm": traces.widths(rows[len(rows) // 2, None])[0, 0],
+        "gain": frame.gain[amplifier],
+        "read_noise": frame.read_noise[amplifier],
+    }
+    return ArmStripes(
+        stripes=(np.rint(4 * found.data) / 4).astype(np.float32)[None],
+        mask=found.state[None],
+        wavelength=wavelengths.coef,
+        flags=np.array([flags], np.uint32),
+        sky_fibers=np.zeros(1, bool),
+        notes={"sky_fibers": "the slit on both sides of the star", "cosmic_share": cosmic},
+        **{name: np.asarray(value, np.float32)[None] for name, value in single.items()},
+    )
