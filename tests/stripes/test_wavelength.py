@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from drcnet.errors import FrameError
+from drcnet.stripes.arc import fit_arc
 from drcnet.stripes.linefit import fit_lines, isolated, line_list
 from drcnet.stripes.trace import TraceSet
 from drcnet.stripes.wavelength import (
     WavelengthSet,
-    fit_arc,
     fit_sky,
     nominal_wavelengths,
 )

@@ -7,6 +7,7 @@ from drcnet.config import StripeSettings
 from drcnet.errors import FrameError
 from drcnet.frames.frame import Frame
 from drcnet.instruments import InstrumentProfile
+from drcnet.stripes.arc import fit_arc
 from drcnet.stripes.bands import average_bands, band_step
 from drcnet.stripes.calibration_file import (
     ArmCalibration,
@@ -20,7 +21,7 @@ from drcnet.stripes.identify import Identity, identify_fibers
 from drcnet.stripes.polynomial import chebyshev_basis, robust_chebyshev
 from drcnet.stripes.spatial import SpatialProfile, measure_profile
 from drcnet.stripes.trace import TraceSet, trace_flat
-from drcnet.stripes.wavelength import fit_arc, nominal_wavelengths
+from drcnet.stripes.wavelength import nominal_wavelengths
 
 __all__ = [
     "ArmCalibration",

@@ -106,7 +106,7 @@ def write_calibration(path: Path, calibration: ArmCalibration) -> None:
         calibration.profile.fibers, calibration.profile.rows, indexing="ij"
     )
     table = calibration.profile.table
-    places = {
+    places: dict[str, NDArray[Any]] = {
         "fiber_index": blocks.ravel(),
         "row": bands.ravel(),
         "light": table.reshape(-1, table.shape[2]),
