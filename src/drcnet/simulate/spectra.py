@@ -1,6 +1,8 @@
 """Stars: one interface for the built-in physics and for libraries of real spectra."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -9,7 +11,10 @@ from numpy.typing import NDArray
 from drcnet.config import SimulateSettings
 from drcnet.errors import SpectrumError
 
-__all__ = ["STAR_COLUMNS", "StarSet", "load_stars", "rest_grid"]
+__all__ = ["STAR_COLUMNS", "Progress", "StarSet", "load_stars", "rest_grid"]
+
+Progress = Callable[[str, int, int], None]
+"""``progress(stage, done, total)``."""
 
 STAR_COLUMNS = {
     "star": pl.String,  # one name a star, unique in the set
@@ -66,7 +71,9 @@ class StarSet:
             raise SpectrumError("StarSet", "every star once", "a star twice")
 
 
-def load_stars(settings: SimulateSettings, count: int) -> StarSet:
+def load_stars(
+    settings: SimulateSettings, count: int, *, progress: Progress | None = None
+) -> StarSet:
     """Take stars from the source that the settings name.
 
     Parameters
@@ -75,6 +82,8 @@ def load_stars(settings: SimulateSettings, count: int) -> StarSet:
         Source, classes and their shares, seed.
     count : int
         Distinct stars wanted from the built-in physics; a library gives all it has.
+    progress : callable, optional
+        ``progress(stage, done, total)`` while spectra are synthesised.
 
     Returns
     -------
@@ -84,7 +93,8 @@ def load_stars(settings: SimulateSettings, count: int) -> StarSet:
     if settings.source == "builtin":
         from drcnet.simulate.builtin import builtin_stars  # noqa: PLC0415
 
-        return builtin_stars(settings, count)
+        report = None if progress is None else partial(progress, "synthesis")
+        return builtin_stars(settings, count, progress=report)
     from drcnet.simulate.library import library_stars  # noqa: PLC0415
 
     return library_stars(settings)

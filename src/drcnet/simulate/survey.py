@@ -5,7 +5,7 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +31,9 @@ from drcnet.simulate.observe import (
 )
 from drcnet.simulate.optics import Optics, Traces, make_optics
 from drcnet.simulate.plan import Exposure, frame_file, lmjd_of, make_schedule
-from drcnet.simulate.spectra import StarSet, load_stars
+from drcnet.simulate.spectra import Progress, StarSet, load_stars
 
 __all__ = ["simulate", "true_traces"]
-
-Progress = Callable[[str, int, int], None]
 
 _FORMAT = 2
 """Raised whenever the same settings give other files, so that frames of old code are not kept."""
@@ -87,10 +85,8 @@ def simulate(
     report = progress or (lambda _stage, _done, _total: None)
     profile = load_instrument(settings.instrument)
     wanted = settings.stars or pointings(settings, profile)
-    report("stars", 0, wanted)
     if stars is None:
-        stars = load_stars(settings, wanted)
-    report("stars", len(stars.table), len(stars.table))
+        stars = load_stars(settings, wanted, progress=report)
     plan = _make_plan(settings, profile, stars)
     _claim(night, plan, overwrite=overwrite)
     _run(list(_tasks(plan, night / "raw")), settings.workers, report)
