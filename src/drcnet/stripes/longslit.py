@@ -14,13 +14,14 @@ from scipy.ndimage import gaussian_filter1d, median_filter
 from drcnet.config import StripeSettings
 from drcnet.errors import FrameError
 from drcnet.frames.frame import Frame
+from drcnet.stripes.arc import fit_arc
 from drcnet.stripes.cut import BAD, COSMIC, OFF_CHIP
 from drcnet.stripes.flags import FiberFlag
 from drcnet.stripes.linefit import line_list
 from drcnet.stripes.measure import ArmStripes
 from drcnet.stripes.polynomial import chebyshev_basis, robust_chebyshev
 from drcnet.stripes.trace import TraceSet
-from drcnet.stripes.wavelength import WavelengthSet, fit_arc, nominal_wavelengths
+from drcnet.stripes.wavelength import WavelengthSet, nominal_wavelengths
 
 __all__ = ["SlitStar", "measure_slit"]
 
