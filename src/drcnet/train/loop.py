@@ -1,6 +1,7 @@
 """The training loop of the networks: one straight line, and one object that is the checkpoint."""
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -224,6 +225,8 @@ def _set_up(
     task: Task, data: Data, state: State, device: torch.device, progress: Progress | None
 ) -> _Bench:
     settings = task.settings
+    # it would say the precision on standard error; the settings say it already
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     fabric = Fabric(accelerator=device.type, devices=1, precision=settings.precision)
     weights = None
     if settings.class_weights == "inverse":
