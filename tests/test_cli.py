@@ -9,7 +9,7 @@ import pytest
 
 from drcnet import __version__
 
-COMMANDS = ["simulate", "check", "prepare", "train", "evaluate", "report", "classify", "models", "demo"]
+COMMANDS = ["simulate", "check", "prepare", "train", "evaluate", "report", "classify", "extract", "models", "demo"]
 HEAVY = ("torch", "astropy", "numba", "polars", "pydantic", "matplotlib", "scipy", "zarr", "numpy")
 
 

@@ -20,6 +20,7 @@ ORDER = {
     "train": 8,
     "classify_tables": 7,
     "classify": 8,
+    "extract": 8,
     "evaluate": 9,
     "report": 10,
     "simulate": 11,

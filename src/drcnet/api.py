@@ -10,8 +10,19 @@ from drcnet.cli.demo import demo
 from drcnet.dataset.build import prepare
 from drcnet.dataset.plan import check
 from drcnet.evaluate.evaluate import evaluate
+from drcnet.extract import extract
 from drcnet.report.page import report
 from drcnet.simulate.survey import simulate
 from drcnet.train import train
 
-__all__ = ["check", "classify", "demo", "evaluate", "prepare", "report", "simulate", "train"]
+__all__ = [
+    "check",
+    "classify",
+    "demo",
+    "evaluate",
+    "extract",
+    "prepare",
+    "report",
+    "simulate",
+    "train",
+]

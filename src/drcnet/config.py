@@ -127,7 +127,7 @@ class StripeSettings(_Frozen):
     subtract_bias: bool = True
     """Subtract the overscan-corrected master bias where bias frames exist."""
     combine_flats: bool = False
-    """Combine the lamp flats taken within an hour of the nearest one, instead of using it alone."""
+    """Combine lamp flats taken within an hour of the nearest one, instead of using it alone."""
     bad_pixels: str | None = None
     """Bad-pixel masks, a path in which '{spid}' and '{arm}' stand for the CCD
     ('masks/{spid}-{arm}.fits'); none: no mask."""

@@ -14,6 +14,7 @@ from drcnet.cli.check import command as check_command
 from drcnet.cli.classify import command as classify_command
 from drcnet.cli.demo import command as demo_command
 from drcnet.cli.evaluate import command as evaluate_command
+from drcnet.cli.extract import command as extract_command
 from drcnet.cli.models import command as models_command
 from drcnet.cli.prepare import command as prepare_command
 from drcnet.cli.report import command as report_command
@@ -48,6 +49,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate_command,
     "report": report_command,
     "classify": classify_command,
+    "extract": extract_command,
     "models": models_command,
     "demo": demo_command,
 }
