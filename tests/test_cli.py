@@ -9,8 +9,11 @@ import pytest
 
 from drcnet import __version__
 
-COMMANDS = ["simulate", "check", "prepare", "train", "evaluate", "report", "classify", "extract", "models", "demo"]
-HEAVY = ("torch", "astropy", "numba", "polars", "pydantic", "matplotlib", "scipy", "zarr", "numpy")
+COMMANDS = "simulate check prepare train evaluate report classify extract models demo".split()  # noqa: SIM905
+HEAVY = (
+    *("torch", "astropy", "numba", "polars", "pydantic"),
+    *("matplotlib", "scipy", "zarr", "numpy"),
+)
 
 
 def drcnet(*words, cwd=None):
@@ -90,6 +93,7 @@ def test_an_error_is_one_line_that_names_the_file(tmp_path):
         (("train", "nowhere", "runs", "--model", "logreg"), "nowhere"),
         (("evaluate", "nowhere"), "nowhere"),
         (("report", "nowhere"), "nowhere"),
+        (("extract", "nowhere", "--out", "spectra"), "nowhere"),
         (("classify", "nowhere", "--checkpoint", "norun"), "no"),
     ],
 )

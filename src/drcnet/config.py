@@ -70,8 +70,9 @@ class SimulateSettings(_Frozen):
     snr_shares: dict[str, float] = {"0-10": 1042, "10-20": 436, "20-30": 461, "30-120": 6050}
     """Relative number of observations by interval of the catalogue's `snrr` (the paper's
     Table 1); log-uniform inside an interval (lower edge at least 2)."""
-    border_spread: float = Field(default=0.0, ge=0)
-    """Built-in stars: spread (kelvin) of the class borders, as literature types disagree there."""
+    border_spread: float = Field(default=120.0, ge=0)
+    """Built-in stars: spread (kelvin, one sigma) of the class borders. Literature types of one
+    star differ by about one subclass, some 100-150 K at F8-G0 and G8-K1; 0 makes labels exact."""
     moon: float = Field(default=0.3, ge=0, le=1)
     """Moonlight, as a fraction of full moon, on average over plates."""
     sky_level: float = Field(default=1.0, ge=0)

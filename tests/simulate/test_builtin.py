@@ -115,7 +115,7 @@ def test_stars_are_the_same_for_a_seed_and_any_number_of_workers(made):
 
 def test_classes_follow_their_shares_and_temperature(made):
     shares = {"F": 1, "G": 2, "K": 1, "A": 1, "M": 0}
-    stars = builtin_stars(SimulateSettings(class_shares=shares), 50).table
+    stars = builtin_stars(SimulateSettings(class_shares=shares, border_spread=0), 50).table
     assert Counter(stars["class"]) == {"A": 10, "F": 10, "G": 20, "K": 10}
     for row in stars.iter_rows(named=True):
         giant = row["luminosity"] == "III"

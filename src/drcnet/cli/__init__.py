@@ -10,11 +10,13 @@ from collections.abc import Callable
 import typer
 
 from drcnet import __version__
+from drcnet.cli.catalog import app as catalog_app
 from drcnet.cli.check import command as check_command
 from drcnet.cli.classify import command as classify_command
 from drcnet.cli.demo import command as demo_command
 from drcnet.cli.evaluate import command as evaluate_command
 from drcnet.cli.extract import command as extract_command
+from drcnet.cli.instrument import app as instrument_app
 from drcnet.cli.models import command as models_command
 from drcnet.cli.prepare import command as prepare_command
 from drcnet.cli.report import command as report_command
@@ -55,6 +57,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 }
 for _name, _command in _COMMANDS.items():
     app.command(name=_name)(_command)
+app.add_typer(instrument_app, name="instrument")
+app.add_typer(catalog_app, name="catalog")
 
 
 def _version(value: bool) -> None:

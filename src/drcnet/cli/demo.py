@@ -100,6 +100,7 @@ def demo(
         Paths, tables and times.
     """
     from drcnet.dataset.build import prepare
+    from drcnet.errors import StoreError
     from drcnet.evaluate.evaluate import evaluate
     from drcnet.evaluate.tables import accuracy_table
     from drcnet.report.page import report
@@ -116,10 +117,15 @@ def demo(
     with clock.stage("simulate"):
         simulate(settings.simulate, night, progress=progress)
     with clock.stage("prepare"):
-        prepare(night, work, settings=settings.prepare, split=settings.split, progress=progress)
+        prepared = prepare(
+            night, work, settings=settings.prepare, split=settings.split, progress=progress
+        )
+    if not prepared.usable:
+        reasons = [*prepared.reasons, *prepared.problems, "no fibre of a known class"]
+        raise StoreError(work, "fibres that can be learnt from", f"none ({reasons[0]})")
     for name, recipe in settings.train.items():
         with clock.stage(f"train {name}"):
-            train(work, runs / name, recipe, progress=progress)
+            train(work, runs / name, recipe, progress=_named(progress, f"train {name}"))
     folders = [runs / name for name in settings.train]
     with clock.stage("evaluate"):
         evaluation = evaluate(folders, settings.evaluate)
@@ -131,6 +137,13 @@ def demo(
     table = accuracy_table(evaluation.scores)
     results.write_text(_markdown(settings, table, fresh, clock.seconds))
     return DemoResult(out, page, results, evaluation.scores, fresh, clock.seconds)
+
+
+def _named(progress: Progress | None, stage: str) -> Progress | None:
+    """Give every model a bar of its own."""
+    if progress is None:
+        return None
+    return lambda _stage, done, total: progress(stage, done, total)
 
 
 def _classify_fresh(

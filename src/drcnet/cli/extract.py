@@ -39,7 +39,7 @@ def command(
 ) -> None:
     """Extract the spectra of raw frames: FITS tables and a page to look at for each.
 
-    No catalogue and no model is needed. With --config its [prepare.stripes] say how; without,
+    No catalogue and no model is needed. With --config its prepare.stripes say how; without,
     the whole length of the chip is kept. A frame that cannot be used is listed with the reason.
     """
     from drcnet.cli.settings import read_settings

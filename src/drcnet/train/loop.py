@@ -264,7 +264,7 @@ def _epoch(bench: _Bench, state: State) -> dict[str, float]:
         state.step += 1
         seen += len(rows)
         if bench.progress is not None:
-            bench.progress(f"epoch {epoch} of {settings.epochs}", done, bench.steps)
+            bench.progress("training", state.step, settings.epochs * bench.steps)
     train_loss, hits = (total / seen).tolist()
     loss, accuracy = _validate(bench)
     state.epoch = epoch
