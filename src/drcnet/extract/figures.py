@@ -57,7 +57,7 @@ def draw_figures(product: ArmProduct) -> list[dict[str, str]]:
     plans = [
         (
             "The frame, with its traces",
-            "Electrons, inverse hyperbolic sine scale: the whole chip, and its middle at full size.",
+            "Electrons, inverse hyperbolic sine scale: the whole chip, and its middle in full.",
             2,
             _frame,
         ),
