@@ -65,7 +65,7 @@ def test_the_kernel_and_its_twin_agree(renderer, scene, calibration, rng):
     for name in ("box", "box_ivar", "optimal", "optimal_ivar", "spilt"):
         first, second = getattr(one, name), getattr(other, name)
         assert first.dtype == second.dtype == np.float32
-        np.testing.assert_allclose(first, second, rtol=2e-6, atol=2e-5, err_msg=name)
+        np.testing.assert_allclose(first, second, rtol=2e-5, atol=2e-3, err_msg=name)
 
 
 @pytest.mark.parametrize("level", [30.0, 300.0, 3000.0])

@@ -14,11 +14,13 @@ __all__ = [
     "BAD",
     "COSMIC",
     "OFF_CHIP",
+    "TILE",
     "Pixels",
     "Windows",
     "cut_stripes",
     "cut_stripes_numpy",
     "frame_pixels",
+    "load_tile",
     "make_windows",
 ]
 
@@ -29,7 +31,8 @@ COSMIC = 2
 OFF_CHIP = 4
 """Mask bit: outside the chip."""
 
-_TILE = 64  # rows a kernel treats at a time: their pixels stay in the cache
+TILE = 64
+"""Rows a kernel treats at a time: their pixels stay in the cache."""
 
 
 class Pixels(NamedTuple):
@@ -42,7 +45,7 @@ class Pixels(NamedTuple):
     read_noise: NDArray[np.float32]
     bias: NDArray[np.float32]
     mask: NDArray[np.bool_]
-    saturation: float
+    saturation: np.float32
 
 
 class Windows(NamedTuple):
@@ -92,7 +95,7 @@ def frame_pixels(frame: Frame) -> Pixels:
         np.asarray(frame.read_noise, dtype=np.float32),
         np.empty((0, 0), np.float32) if frame.bias is None else frame.bias,
         np.empty((0, 0), np.bool_) if frame.mask is None else frame.mask,
-        float(frame.profile.saturation),
+        np.float32(frame.profile.saturation),
     )
 
 
@@ -124,19 +127,111 @@ def make_windows(traces: TraceSet, settings: StripeSettings) -> Windows:
 
 
 @njit(cache=True, nogil=True)
-def _electrons(pixels: Pixels, x: int, row: int) -> float:  # pragma: no cover (compiled)
-    amp = pixels.amplifier[x, row]
-    adu = np.float32(pixels.counts[x, row]) - pixels.pedestal[amp, row]
-    if pixels.bias.shape[0] > 0:
-        adu -= pixels.bias[x, row]
-    return adu * pixels.gain[amp]
+def load_tile(  # noqa: PLR0917 (a kernel's arrays)
+    pixels: Pixels,
+    windows: Windows,
+    fiber: int,
+    start: int,
+    data: NDArray[np.float32],
+    noise: NDArray[np.float32],
+    state: NDArray[np.uint8],
+) -> None:  # pragma: no cover (compiled)
+    """Fill a tile with one fibre's electrons, squared read noise and state.
+
+    Parameters
+    ----------
+    pixels : Pixels
+        The frame.
+    windows : Windows
+        Where the stripes lie.
+    fiber, start : int
+        Which stripe, and its row at which the tile starts.
+    data, noise : ndarray, shape (width, size), float32
+        Filled with electrons and squared read noise; 0 and 1 off the chip.
+    state : ndarray, shape (width, size), uint8
+        Filled with `BAD` and `OFF_CHIP` bits.
+    """
+    size = data.shape[1]
+    low = windows.first[fiber, start]
+    high = low
+    for t in range(size):
+        low = min(low, windows.first[fiber, start + t])
+        high = max(high, windows.first[fiber, start + t])
+    high += windows.width
+    row = windows.row_start + start
+    if low < 0 or high > pixels.counts.shape[0]:
+        _load_any(pixels, windows, fiber, start, data, noise, state)
+        return
+    amp = pixels.amplifier[low, row]
+    last = row + size - 1
+    same = amp == pixels.amplifier[high - 1, row] and amp == pixels.amplifier[low, last]
+    if same and amp == pixels.amplifier[high - 1, last]:
+        _load_one_amplifier(pixels, windows, fiber, start, data, noise, state)
+    else:
+        _load_any(pixels, windows, fiber, start, data, noise, state)
 
 
 @njit(cache=True, nogil=True)
-def _is_bad(pixels: Pixels, x: int, row: int) -> bool:  # pragma: no cover (compiled)
-    if pixels.counts[x, row] >= pixels.saturation:
-        return True
-    return pixels.mask.shape[0] > 0 and pixels.mask[x, row]
+def _load_one_amplifier(  # noqa: PLR0917 (a kernel's arrays)
+    pixels: Pixels,
+    windows: Windows,
+    fiber: int,
+    start: int,
+    data: NDArray[np.float32],
+    noise: NDArray[np.float32],
+    state: NDArray[np.uint8],
+) -> None:  # pragma: no cover (compiled)
+    """Fill a tile that lies on the chip and within one amplifier: the usual case."""
+    # Unsigned indices spare the compiler the test for negative ones.
+    row = np.uint64(windows.row_start + start)
+    amp = pixels.amplifier[windows.first[fiber, start], row]
+    gain = pixels.gain[amp]
+    spread = pixels.read_noise[amp] * pixels.read_noise[amp]
+    biased, masked = pixels.bias.shape[0] > 0, pixels.mask.shape[0] > 0
+    for k in range(data.shape[0]):
+        for t in range(data.shape[1]):
+            x, y = np.uint64(windows.first[fiber, start + t] + k), row + np.uint64(t)
+            counts = np.float32(pixels.counts[x, y])
+            data[k, t] = counts - pixels.pedestal[amp, y]
+            noise[k, t] = spread
+            state[k, t] = counts >= pixels.saturation
+        if biased:
+            for t in range(data.shape[1]):
+                x, y = np.uint64(windows.first[fiber, start + t] + k), row + np.uint64(t)
+                data[k, t] -= pixels.bias[x, y]
+        for t in range(data.shape[1]):
+            data[k, t] *= gain
+        if masked:
+            for t in range(data.shape[1]):
+                x, y = np.uint64(windows.first[fiber, start + t] + k), row + np.uint64(t)
+                state[k, t] |= pixels.mask[x, y]
+
+
+@njit(cache=True, nogil=True)
+def _load_any(  # noqa: PLR0917 (a kernel's arrays)
+    pixels: Pixels,
+    windows: Windows,
+    fiber: int,
+    start: int,
+    data: NDArray[np.float32],
+    noise: NDArray[np.float32],
+    state: NDArray[np.uint8],
+) -> None:  # pragma: no cover (compiled)
+    """Fill a tile that leaves the chip or crosses amplifiers, a pixel at a time."""
+    for k in range(data.shape[0]):
+        for t in range(data.shape[1]):
+            x, row = windows.first[fiber, start + t] + k, windows.row_start + start + t
+            if x < 0 or x >= pixels.counts.shape[0]:
+                data[k, t], noise[k, t], state[k, t] = 0.0, 1.0, OFF_CHIP
+                continue
+            amp = pixels.amplifier[x, row]
+            adu = np.float32(pixels.counts[x, row]) - pixels.pedestal[amp, row]
+            if pixels.bias.shape[0] > 0:
+                adu -= pixels.bias[x, row]
+            data[k, t] = adu * pixels.gain[amp]
+            noise[k, t] = pixels.read_noise[amp] * pixels.read_noise[amp]
+            bad = np.float32(pixels.counts[x, row]) >= pixels.saturation
+            state[k, t] = bad or (pixels.mask.shape[0] > 0 and pixels.mask[x, row])
 
 
 @njit(cache=True, nogil=True)
@@ -160,23 +255,21 @@ def cut_stripes(
         `BAD` and `OFF_CHIP` bits.
     """
     n, rows = windows.first.shape
-    n_spatial = pixels.counts.shape[0]
-    stripes = np.zeros((n, windows.width, rows), dtype=np.float32)
-    mask = np.zeros((n, windows.width, rows), dtype=np.uint8)
-    for start in range(0, rows, _TILE):
-        stop = min(start + _TILE, rows)
+    stripes = np.empty((n, windows.width, rows), dtype=np.float32)
+    mask = np.empty((n, windows.width, rows), dtype=np.uint8)
+    noise = np.empty((windows.width, TILE), dtype=np.float32)
+    for start in range(0, rows, TILE):
+        stop = min(start + TILE, rows)
         for fiber in range(n):
-            for r in range(start, stop):
-                first = windows.first[fiber, r]
-                row = windows.row_start + r
-                for k in range(windows.width):
-                    x = first + k
-                    if x < 0 or x >= n_spatial:
-                        mask[fiber, k, r] = OFF_CHIP
-                        continue
-                    stripes[fiber, k, r] = _electrons(pixels, x, row)
-                    if _is_bad(pixels, x, row):
-                        mask[fiber, k, r] = BAD
+            load_tile(
+                pixels,
+                windows,
+                fiber,
+                start,
+                stripes[fiber, :, start:stop],
+                noise,
+                mask[fiber, :, start:stop],
+            )
     return stripes, mask
 
 

@@ -3,16 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from drcnet.stripes.cut import BAD, COSMIC, Pixels, Windows, cut_stripes_numpy
-from drcnet.stripes.extract import (
-    CORE_SHARE,
-    DARK_SIGMA,
-    MIN_SHARE,
-    TILE,
-    Extracted,
-    Rules,
-    Shapes,
-)
+from drcnet.stripes.cut import BAD, COSMIC, TILE, Pixels, Windows, cut_stripes_numpy
+from drcnet.stripes.extract import Extracted, Rules, Shapes
+from drcnet.stripes.rows import CORE_SHARE, DARK_SIGMA, MIN_SHARE
 from drcnet.stripes.spatial import STEP
 
 __all__ = ["extract_stripes_numpy"]
@@ -80,25 +73,28 @@ def _noise(pixels: Pixels, windows: Windows) -> Array:
 
 
 def _profile(windows: Windows, shapes: Shapes, side: int) -> Array:
-    """Profile of each fibre, or of its neighbour, at the pixels of the fibre's window."""
+    """Profile of each fibre, or of its neighbour, at the pixels of the fibre's window.
+
+    A neighbour's is taken at the nearest step of the table, as the kernel does.
+    """
     n, rows = windows.first.shape
     shape = np.zeros((n, windows.width, rows))
     middle = (shapes.table.shape[2] - 1) // 2
     low = np.minimum(shapes.place.astype(np.int64), max(shapes.table.shape[1] - 2, 0))
     high = np.minimum(low + 1, shapes.table.shape[1] - 1)
-    part = shapes.place - low
+    part = (shapes.place - low).astype(np.float32)
+    tile = np.arange(rows) // TILE
     for fiber in range(max(0, -side), n - max(0, side)):
-        lines = (1.0 - part)[:, None] * shapes.table[fiber, low]
+        lines = (1 - part)[:, None] * shapes.table[fiber, low]
         lines = lines + part[:, None] * shapes.table[fiber, high]  # (n_tile, n_u)
-        tile = np.arange(rows) // TILE
         scale = shapes.inverse[fiber + side, tile] / STEP
         begin = (windows.first[fiber] - windows.center[fiber + side]) * scale + middle
-        place = begin + np.arange(windows.width)[:, None] * scale
-        inside = (place >= 0.0) & (place < shapes.table.shape[2] - 2)
-        j = np.where(inside, place, 0.0).astype(np.int64)
-        rest = np.where(inside, place, 0.0) - j
+        place = begin + np.arange(windows.width)[:, None] * scale + (0.5 if side else 0.0)
+        place = np.clip(place, 0.0, shapes.table.shape[2] - 2)
+        j = place.astype(np.int64)
+        rest = np.zeros_like(place) if side else place - j
         value = (1.0 - rest) * lines[tile, j] + rest * lines[tile, j + 1]
-        shape[fiber] = np.where(inside, shapes.norm[fiber + side, tile] * value, 0.0)
+        shape[fiber] = shapes.norm[fiber + side, tile] * value
     return shape
 
 

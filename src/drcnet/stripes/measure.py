@@ -11,7 +11,7 @@ from drcnet.config import StripeSettings
 from drcnet.errors import FrameError
 from drcnet.frames.frame import Frame
 from drcnet.stripes.calibration import ArmCalibration
-from drcnet.stripes.cut import COSMIC, OFF_CHIP, Windows, frame_pixels, make_windows
+from drcnet.stripes.cut import BAD, COSMIC, OFF_CHIP, Windows, frame_pixels, make_windows
 from drcnet.stripes.extract import (
     Extracted,
     extract_stripes,
@@ -224,7 +224,7 @@ def _flags(
     size = raw.mask[0].size
     bits = {
         FiberFlag.COSMIC_RICH: (raw.mask & COSMIC > 0).sum(axis=(1, 2)) > _COSMIC_SHARE * size,
-        FiberFlag.SATURATED: _saturated(frame, windows),
+        FiberFlag.SATURATED: _saturated(frame, windows, raw.mask),
         FiberFlag.OFF_CHIP: (raw.mask & OFF_CHIP > 0).any(axis=(1, 2)),
         FiberFlag.SKY_FIBER: sky.used,
         FiberFlag.NO_SIGNAL: snr < _NO_SIGNAL,
@@ -235,13 +235,13 @@ def _flags(
     return flags
 
 
-def _saturated(frame: Frame, windows: Windows) -> NDArray[np.bool_]:
+def _saturated(frame: Frame, windows: Windows, mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Fibres with a saturated pixel in their stripe."""
-    x, row = np.nonzero(frame.saturated)
-    r = row - windows.row_start
-    inside = (r >= 0) & (r < windows.first.shape[1])
-    away = x[inside] - windows.first[:, r[inside]]
-    return np.asarray(((away >= 0) & (away < windows.width)).any(axis=1))
+    fiber, k, r = np.nonzero(mask & BAD)
+    counts = frame.counts[windows.first[fiber, r] + k, windows.row_start + r]
+    found = np.zeros(len(mask), dtype=bool)
+    found[fiber[counts >= frame.profile.saturation]] = True
+    return found
 
 
 def _bright_neighbor(raw: Extracted) -> NDArray[np.bool_]:
