@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from drcnet.errors import ConfigError
 
 __all__ = [
+    "AugmentSettings",
+    "BenchmarkSettings",
     "EvaluateSettings",
     "PrepareSettings",
     "Settings",
@@ -52,6 +54,9 @@ class SimulateSettings(_Frozen):
     """A fuller line list (CSV) for the built-in physics; none: the shipped table and its veil."""
     class_shares: dict[str, float] = {"F": 4500, "G": 6500, "K": 4680}
     """Relative number of stars by class (the paper's counts; they are normalised)."""
+    balance_sources: bool = False
+    """Give every class the same mix of sources (that of all stars together), so that where a
+    spectrum comes from tells nothing of its class."""
     stars: int | None = Field(default=None, ge=1)
     """Distinct stars to draw from the source; none: as many as there are object fibres
     (built-in), or every star of the library."""
@@ -112,6 +117,22 @@ class SimulateSettings(_Frozen):
         if self.source == "library" and not self.library:
             raise ValueError("source = 'library' needs 'library', a list of folders or tables")
         return self
+
+
+_MK_CLASSES = "OBAFGKM"
+_MK_TYPES = tuple(f"{letter}{digit}" for letter in _MK_CLASSES for digit in range(10))
+
+
+def _spelled_out(short: str, label: str) -> tuple[str, ...]:
+    """'FGK' to its letters; for subclasses 'G' and 'F5-G4' to their types; else as it came."""
+    if label == "class":
+        return tuple(short)
+    first, _, last = short.partition("-")
+    if len(short) == 1:
+        first, last = f"{short}0", f"{short}9"
+    if first not in _MK_TYPES or last not in _MK_TYPES:
+        return (short,)
+    return _MK_TYPES[_MK_TYPES.index(first) : _MK_TYPES.index(last) + 1]
 
 
 class StripeSettings(_Frozen):
@@ -179,11 +200,34 @@ class PrepareSettings(_Frozen):
 
     instrument: str = "lamost-lrs"
     """Name of a shipped instrument profile, or the path of a TOML file."""
+    label: Literal["class", "subclass"] = "class"
+    """What is learnt: the spectral class ('G'), or the MK subclass ('G5')."""
     classes: tuple[str, ...] = ("F", "G", "K")
-    """The classes kept as labels, in the order of the probabilities."""
+    """The labels kept, in the order of the probabilities; or their short form: 'FGK', 'AFGKM',
+    and for subclasses a class ('G': its ten) or a range ('F5-G4')."""
+    unlabelled: bool = False
+    """Make a store without labels, reading no catalogue: a pool for later training."""
     workers: int | None = Field(default=None, ge=1)
     """Processes; none: one a core. The store does not depend on it."""
     stripes: StripeSettings = StripeSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, values: Any) -> Any:
+        """Spell a short form of `classes` out."""
+        short = values.get("classes") if isinstance(values, dict) else None
+        if not isinstance(short, str):
+            return values
+        return values | {"classes": _spelled_out(short, values.get("label", "class"))}
+
+    @model_validator(mode="after")
+    def _classes_fit(self) -> Self:
+        known = set(_MK_TYPES) if self.label == "subclass" else set(_MK_CLASSES)
+        strange = [name for name in self.classes if name not in known]
+        if strange or not self.classes or len(set(self.classes)) != len(self.classes):
+            wanted = "subclasses, as 'G5'" if self.label == "subclass" else f"among {_MK_CLASSES}"
+            raise ValueError(f"classes must be {wanted}, each once; came {self.classes}")
+        return self
 
 
 class SplitSettings(_Frozen):
@@ -194,9 +238,77 @@ class SplitSettings(_Frozen):
     train_above: float = 30.0
     """Only stars of at least this `snrr` are trained on; all else is tested."""
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    """Train, validation and test shares of the stars above `train_above`."""
+    """Train, validation and test shares of the stars above `train_above`. With folds the test
+    share is that of one fold, and the first two are in proportion."""
     seed: int = 1
     """Which stars go where."""
+    kind: Literal["single", "large", "paper", "test"] = "single"
+    """'single': one deal by `fractions`. 'large': the stars of one fold are tested, on all their
+    rows. 'paper': the same, with as many rows drawn as the paper's Table 1 has. 'test': every
+    row is tested, nothing is trained on."""
+    fold: int = Field(default=0, ge=0)
+    """Which fold is tested."""
+    folds: int = Field(default=5, ge=2)
+    """How many folds; where a night says which star is in which, it must have as many."""
+    counts: dict[str, int] = {
+        "train": 4840,
+        "validation": 605,
+        ">30": 605,
+        "20-30": 461,
+        "10-20": 436,
+        "0-10": 1042,
+    }
+    """Rows that 'paper' draws: for training, for validation, and to test by S/N interval."""
+
+
+class AugmentSettings(_Frozen):
+    """Training stars as they would have been seen fainter, or otherwise; all off unless asked."""
+
+    noise: bool = False
+    """Fade each star by a factor drawn from `scale`, and add the Poisson and read noise that a
+    star of that brightness would have shown besides. The sky and the neighbours stay."""
+    scale: tuple[float, float] = (0.02, 1.0)
+    """Range of the factor; its logarithm is drawn evenly."""
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the stars that are changed at all in an epoch."""
+    copies: int = Field(default=5, ge=1)
+    """Changed copies of the training stars, besides the stars themselves, that a classical
+    learner is given; a network sees another copy each epoch."""
+    replace_sky: bool = False
+    """Put the star before the sky of a sky fibre of the store (another moon, another night)."""
+    trace_shift: float = Field(default=0.0, ge=0, lt=2)
+    """Error of the trace, pixels (one sigma). Stripes only."""
+    wavelength_shift: float = Field(default=0.0, ge=0, lt=20)
+    """Shift along wavelength of both arms together, pixels (one sigma)."""
+    broaden: float = Field(default=0.0, ge=0, lt=0.3)
+    """Greatest share of a pixel's light that goes to each pixel beside it. Stripes only."""
+    tilt: float = Field(default=0.0, ge=0, lt=1)
+    """Throughput that rises or falls along each arm, by up to so much at its ends (one sigma)."""
+    reddening: float = Field(default=0.0, ge=0)
+    """Greatest E(B-V) added, magnitudes."""
+    neighbor: float = Field(default=0.0, ge=0, lt=1)
+    """Greatest share of another training star's light that is spilt into the fibre."""
+    cosmic_rays: float = Field(default=0.0, ge=0)
+    """Average number of cosmic rays left in an arm."""
+    lose_arm: float = Field(default=0.0, ge=0, lt=1)
+    """Probability that one arm is missing."""
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is asked for."""
+        return bool(
+            self.noise
+            or self.replace_sky
+            or max(self.trace_shift, self.wavelength_shift, self.broaden, self.tilt) > 0
+            or max(self.reddening, self.neighbor, self.cosmic_rays, self.lose_arm) > 0
+        )
+
+    @model_validator(mode="after")
+    def _scale_ordered(self) -> Self:
+        low, high = self.scale
+        if not 0 < low <= high <= 1:
+            raise ValueError(f"scale must be 0 < low <= high <= 1, got {low}, {high}")
+        return self
 
 
 class TrainSettings(_Frozen):
@@ -206,9 +318,12 @@ class TrainSettings(_Frozen):
     """Name in the registry of models."""
     options: dict[str, Any] = {}
     """Keyword arguments of the model: the readings of the paper that it offers."""
-    view: Literal["stripes", "box", "optimal"] | None = None
-    """What the model sees: stripes (2-D), box or optimal extraction (1-D); none: the model's
-    own."""
+    split: str | None = None
+    """Which split: a file, also one named from inside the work folder
+    ('splits/paper-0.parquet'); none: the work folder's split.parquet."""
+    view: Literal["stripes", "box", "optimal", "box-sky", "optimal-sky"] | None = None
+    """What the model sees: stripes (2-D), box or optimal extraction (1-D), the latter two also
+    with the frame's sky taken off; none: the model's own."""
     normalize: Literal["zscore", "robust", "none"] = "zscore"
     """Per stripe and arm: mean and standard deviation, or median and MAD."""
     seed: int = 1
@@ -238,6 +353,8 @@ class TrainSettings(_Frozen):
     machine's speed, and the card says how many epochs were reached."""
     shuffle_labels: bool = False
     """Train on labels in random order: a check that must come out at chance."""
+    augment: AugmentSettings = AugmentSettings()
+    """What is done to the training stars, before they are normalised."""
 
 
 class EvaluateSettings(_Frozen):
@@ -253,6 +370,30 @@ class EvaluateSettings(_Frozen):
     """Equal-width bins of the highest probability, for calibration."""
     figures: bool = True
     """Draw figures/*.png into each run folder."""
+
+
+class BenchmarkSettings(_Frozen):
+    """A benchmark set: one simulated survey, its store and its splits."""
+
+    title: str
+    """One line that says what it is."""
+    simulate: SimulateSettings
+    """The survey."""
+    prepare: PrepareSettings = PrepareSettings()
+    """How it is reduced; its instrument must be the survey's."""
+    split: SplitSettings = SplitSettings()
+    """Of split.parquet; its seed, edges, counts and folds also serve the splits below."""
+    splits: tuple[Literal["large", "paper"], ...] = ()
+    """Further split files, one a fold: splits/KIND-FOLD.parquet."""
+
+    @model_validator(mode="after")
+    def _one_instrument(self) -> Self:
+        if self.prepare.instrument != self.simulate.instrument:
+            raise ValueError(
+                f"simulate.instrument ({self.simulate.instrument}) and prepare.instrument "
+                f"({self.prepare.instrument}) must be the same"
+            )
+        return self
 
 
 class Settings(_Frozen):

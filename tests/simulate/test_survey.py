@@ -30,6 +30,7 @@ def test_the_folder_is_laid_out_as_conventions_say(tiny_night, tiny_settings):
     assert sorted(p.name for p in tiny_night.iterdir()) == [
         "catalog.csv",
         "catalog.fits",
+        "folds.parquet",
         "raw",
         "truth",
     ]

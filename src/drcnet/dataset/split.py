@@ -5,18 +5,22 @@ to train, validation or test; a star seen only below goes to test. Trained and v
 only rows of `train_above` or more. A fainter row of a training or validation star can be used
 nowhere - not for training, which the paper does above its limit only, and not for testing, where
 its star would be known already - and is 'unused'.
+
+Other kinds of split test one fold of stars (`drcnet.dataset.fold_split`), or everything.
 """
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from drcnet.config import SplitSettings
+from drcnet.dataset.fold_split import deal_homes, draw_counts
 from drcnet.dataset.intervals import interval_names, interval_of
 from drcnet.errors import ConfigError, StoreError
-from drcnet.provenance import atomic_write
+from drcnet.provenance import atomic_write, make_provenance
 
 __all__ = [
     "PARTS",
@@ -24,6 +28,7 @@ __all__ = [
     "make_split",
     "read_split",
     "split_digest",
+    "split_file",
     "table1",
     "write_split",
 ]
@@ -40,9 +45,10 @@ def make_split(index: pl.DataFrame, settings: SplitSettings) -> pl.DataFrame:
     Parameters
     ----------
     index : DataFrame
-        Columns row, star, class, snrr, usable. Rows that are not usable are left out.
+        Columns row, star, class, snrr, usable; fold and source where known. Rows that are not
+        usable are left out.
     settings : SplitSettings
-        Edges, limit, shares and seed.
+        Kind, edges, limit, shares, folds and seed.
 
     Returns
     -------
@@ -53,22 +59,38 @@ def make_split(index: pl.DataFrame, settings: SplitSettings) -> pl.DataFrame:
     Raises
     ------
     ConfigError
-        The shares are negative or do not add up to 1.
+        The shares are negative or do not add up to 1, or there is no such fold.
+    StoreError
+        The stars' folds do not fit, or there are fewer rows than shall be drawn.
     """
     _check_fractions(settings)
-    rows = index.filter(pl.col("usable")).select("row", "star", "class", "snrr").sort("row")
+    known = [name for name in ("fold", "source") if name in index.columns]
+    rows = (
+        index.filter(pl.col("usable")).select("row", "star", "class", "snrr", *known).sort("row")
+    )
     rows = rows.with_columns(interval_of(rows["snrr"].to_numpy(), settings.edges).fill_null(""))
     bright = (pl.col("snrr") >= settings.train_above) & pl.col("snrr").is_not_nan()
-    stars = rows.group_by("star").agg(
-        pl.col("class").sort_by("snrr", "row", nulls_last=False).last(),
-        bright.sum().alias("bright"),
+    stars = (
+        rows.group_by("star")
+        .agg(
+            pl.col("class").sort_by("snrr", "row", nulls_last=False).last(),
+            bright.sum().alias("bright"),
+            pl.col(*known).first() if known else pl.lit("").alias("source"),
+        )
+        .sort("star")
     )
-    dealt = _deal(stars.filter(pl.col("bright") > 0).sort("star"), settings)
+    if settings.kind == "single":
+        dealt = _deal(stars.filter(pl.col("bright") > 0), settings)
+    elif settings.kind == "test":
+        dealt = stars.select("star", pl.lit("test").alias("home"))
+    else:
+        dealt = deal_homes(stars, settings)
     rows = rows.join(dealt, on="star", how="left", maintain_order="left")
     home = pl.col("home").fill_null("test")
     nowhere = (pl.col("interval") == "") | ((home != "test") & ~bright)
     part = pl.when(nowhere).then(pl.lit("unused")).otherwise(home).alias("part")
-    return rows.with_columns(part).select(_COLUMNS)
+    split = rows.with_columns(part).select(_COLUMNS)
+    return draw_counts(split, settings) if settings.kind == "paper" else split
 
 
 def _check_fractions(settings: SplitSettings) -> None:
@@ -147,7 +169,7 @@ def split_digest(split: pl.DataFrame) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def write_split(path: Path, split: pl.DataFrame) -> None:
+def write_split(path: Path, split: pl.DataFrame, settings: SplitSettings | None = None) -> None:
     """Check and write a split.
 
     Parameters
@@ -156,6 +178,8 @@ def write_split(path: Path, split: pl.DataFrame) -> None:
         The Parquet file; it appears whole or not at all.
     split : DataFrame
         As `make_split` returns it.
+    settings : SplitSettings, optional
+        What made it; written into the file, with the split's digest.
 
     Raises
     ------
@@ -163,8 +187,13 @@ def write_split(path: Path, split: pl.DataFrame) -> None:
         A star stands in two parts.
     """
     check_split(split)
+    metadata = {}
+    if settings is not None:
+        plain = settings.model_dump(mode="json")
+        origin = make_provenance(plain, seed=settings.seed) | {"split_digest": split_digest(split)}
+        metadata["drcnet"] = json.dumps(origin, sort_keys=True)
     with atomic_write(path) as partial:
-        split.write_parquet(partial)
+        split.write_parquet(partial, metadata=metadata)
 
 
 def read_split(path: Path) -> pl.DataFrame:
@@ -196,6 +225,36 @@ def read_split(path: Path) -> pl.DataFrame:
     except StoreError as err:
         raise StoreError(path, err.wanted, err.came) from err
     return split
+
+
+def split_file(work: Path, name: str | None = None) -> Path:
+    """Find a split.
+
+    Parameters
+    ----------
+    work : Path
+        The work folder.
+    name : str, optional
+        A file, absolute or as named from inside the work folder, or from here; none: the work
+        folder's split.parquet.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    StoreError
+        There is none of that name.
+    """
+    work = Path(work)
+    if name is None:
+        return work / "split.parquet"
+    for path in (work / name, Path(name)):
+        if path.is_file():
+            return path
+    raise StoreError(work / name, "a split file ('drcnet dataset split' makes one)", "none there")
 
 
 def table1(split: pl.DataFrame, settings: SplitSettings) -> pl.DataFrame:

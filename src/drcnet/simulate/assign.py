@@ -126,11 +126,36 @@ def _star_queue(
     rows = []
     for name, count in zip(chosen, counts, strict=True):
         members = rng.permutation(np.flatnonzero(classes == name))
-        rows.append(np.resize(members, count))
+        if settings.balance_sources:
+            rows.append(_balanced(table["source"].to_numpy(), members, count, rng))
+        else:
+            rows.append(np.resize(members, count))
     # turns of the queue: all first visits before any second one, so that a plate sees a star once
     turn = np.concatenate([np.arange(len(r)) / max(len(r), 1) for r in rows])
     order = np.argsort(turn + rng.uniform(0, 20.0 / max(total, 20), len(turn)), kind="stable")
     return np.concatenate(rows)[order]
+
+
+def _balanced(
+    source: NDArray[np.object_],
+    members: NDArray[np.int64],
+    count: int,
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """`count` rows of a class, its sources in the shares that they have among all stars."""
+    names, every = np.unique(source.astype(str), return_counts=True)
+    parts = []
+    for name, number in zip(names, _shares(every.astype(float), count), strict=True):
+        here = members[source[members] == name]
+        if number and not len(here):
+            raise ConfigError(
+                "simulate.balance_sources", "stars of every source in every class", f"no {name}"
+            )
+        parts.append(np.resize(here, number))
+    # First visits of every star stand before any second one, whatever its source.
+    turn = np.concatenate([np.arange(len(p)) / max(len(p), 1) for p in parts])
+    order = np.argsort(turn + rng.uniform(0, 1 / max(count, 1), count), kind="stable")
+    return np.concatenate(parts)[order]
 
 
 def _targets(

@@ -33,7 +33,14 @@ from drcnet.simulate.optics import Optics, Traces, make_optics
 from drcnet.simulate.plan import Exposure, frame_file, lmjd_of, make_schedule
 from drcnet.simulate.spectra import Progress, StarSet, load_stars
 
-__all__ = ["simulate", "true_traces"]
+__all__ = [
+    "NightPlan",
+    "frame_tasks",
+    "plan_night",
+    "simulate",
+    "true_traces",
+    "write_tables",
+]
 
 _FORMAT = 2
 """Raised whenever the same settings give other files, so that frames of old code are not kept."""
@@ -83,20 +90,36 @@ def simulate(
     """
     night = Path(night)
     report = progress or (lambda _stage, _done, _total: None)
-    profile = load_instrument(settings.instrument)
-    wanted = settings.stars or pointings(settings, profile)
-    if stars is None:
-        stars = load_stars(settings, wanted, progress=report)
-    plan = _make_plan(settings, profile, stars)
+    plan = plan_night(settings, stars, progress=progress)
     _claim(night, plan, overwrite=overwrite)
-    _run(list(_tasks(plan, night / "raw")), settings.workers, report)
-    _write_tables(plan, night)
+    _run(list(frame_tasks(plan, night / "raw")), settings.workers, report)
+    write_tables(plan, night)
     return night
 
 
 @dataclass(frozen=True, eq=False)
-class _Plan:
-    """All decisions of the night, before any pixel."""
+class NightPlan:
+    """All decisions of a night, before any pixel.
+
+    Parameters
+    ----------
+    settings : SimulateSettings
+        What was asked.
+    profile : InstrumentProfile
+        The instrument.
+    stars : StarSet
+        The stars.
+    positions : DataFrame
+        Where they stand, from `draw_positions`.
+    blank : DataFrame
+        Where sky fibres look.
+    calibrations : list of Exposure
+        Biases, flats and an arc.
+    observations : list of Observation
+        One a plate and spectrograph.
+    digest : str
+        Names the night; written into every frame.
+    """
 
     settings: SimulateSettings
     profile: InstrumentProfile
@@ -108,7 +131,35 @@ class _Plan:
     digest: str
 
 
-def _make_plan(settings: SimulateSettings, profile: InstrumentProfile, stars: StarSet) -> _Plan:
+def plan_night(
+    settings: SimulateSettings, stars: StarSet | None = None, *, progress: Progress | None = None
+) -> NightPlan:
+    """Decide everything of a night.
+
+    Parameters
+    ----------
+    settings : SimulateSettings
+        What to simulate.
+    stars : StarSet, optional
+        Stars to use in place of those of the settings' source.
+    progress : callable, optional
+        Called with a stage, how much of it is done, and its total.
+
+    Returns
+    -------
+    NightPlan
+        Stars, places, brightness, times.
+
+    Raises
+    ------
+    ConfigError
+        The settings cannot be met.
+    """
+    profile = load_instrument(settings.instrument)
+    if stars is None:
+        stars = load_stars(
+            settings, settings.stars or pointings(settings, profile), progress=progress
+        )
     calibrations, plates = make_schedule(settings)
     n_star, n_sky = (
         len(stars.table),
@@ -125,11 +176,24 @@ def _make_plan(settings: SimulateSettings, profile: InstrumentProfile, stars: St
     asked = settings.model_dump(mode="json", exclude={"workers", "library", "lines"})
     content = hashlib.sha256(stars.flux.tobytes()).hexdigest()
     name = digest([_FORMAT, asked, profile.model_dump(mode="json"), content])
-    return _Plan(settings, profile, stars, positions, blank, calibrations, observations, name)
+    return NightPlan(settings, profile, stars, positions, blank, calibrations, observations, name)
 
 
-def _tasks(plan: _Plan, folder: Path) -> Iterator[FrameTask]:
-    """Every frame of the night, calibrations first."""
+def frame_tasks(plan: NightPlan, folder: Path) -> Iterator[FrameTask]:
+    """List every frame of a night, calibrations first.
+
+    Parameters
+    ----------
+    plan : NightPlan
+        The night.
+    folder : Path
+        Where the raw frames shall be.
+
+    Yields
+    ------
+    FrameTask
+        One a CCD and exposure; the arms of an exposure follow each other.
+    """
     settings, profile = plan.settings, plan.profile
     solar = solar_like(plan.stars)
 
@@ -159,10 +223,10 @@ def _tasks(plan: _Plan, folder: Path) -> Iterator[FrameTask]:
                 )
 
 
-def _claim(night: Path, plan: _Plan, *, overwrite: bool) -> None:
+def _claim(night: Path, plan: NightPlan, *, overwrite: bool) -> None:
     """Make sure that the folder may be filled; clear another night's files if so asked."""
     raw = night / "raw"
-    mine = {task.path.name for task in _tasks(plan, raw)}
+    mine = {task.path.name for task in frame_tasks(plan, raw)}
     for stale in raw.glob(".*.partial.*"):  # left by a run that was killed
         stale.unlink()
     there = sorted(raw.glob("*")) if raw.is_dir() else []
@@ -223,14 +287,27 @@ def _check_room(missing: list[FrameTask]) -> None:
         )
 
 
-def _write_tables(plan: _Plan, night: Path) -> None:
-    """Write catalogue, truth and provenance; the last file says that the night is whole."""
+def write_tables(plan: NightPlan, night: Path) -> None:
+    """Write catalogue, folds, truth and provenance; the last file says that all are there.
+
+    Parameters
+    ----------
+    plan : NightPlan
+        The night.
+    night : Path
+        Its folder.
+    """
     settings = plan.settings
     stars = pl.concat([plan.stars.table, plan.positions], how="horizontal")
     fibers = fiber_truth(plan.observations, plan.stars, plan.positions, plan.blank)
     lmjm = plan.observations[0].plate.exposures[0].lmjm
     table = catalog(fibers, stars, obsdate=settings.date, lmjd=lmjd_of(lmjm), seed=settings.seed)
     write_catalog(table, night)
+    folds = stars.select(
+        pl.col("designation").str.strip_prefix("LAMOST ").alias("star"), "source", "fold"
+    )
+    with atomic_write(night / "folds.parquet") as path:
+        folds.sort("star").write_parquet(path)
     truth = night / "truth"
     for name, frame in (("stars", stars), ("fibers", fibers)):
         with atomic_write(truth / f"{name}.parquet") as path:
@@ -238,13 +315,15 @@ def _write_tables(plan: _Plan, night: Path) -> None:
     with atomic_write(truth / "traces.npz") as path, path.open("wb") as stream:
         np.savez_compressed(stream, allow_pickle=False, **_geometry(plan))
     origin = make_provenance(
-        settings.model_dump(mode="json"), inputs={"night": plan.digest}, seed=settings.seed
+        settings.model_dump(mode="json", exclude={"workers"}),
+        inputs={"night": plan.digest},
+        seed=settings.seed,
     )
     with atomic_write(truth / "provenance.json") as path:
         path.write_text(json.dumps(origin, indent=1, sort_keys=True), encoding="utf-8")
 
 
-def _geometry(plan: _Plan) -> dict[str, NDArray[np.float64]]:
+def _geometry(plan: NightPlan) -> dict[str, NDArray[np.float64]]:
     """Polynomials of every CCD, and the flexure of every frame: (lmjm, across, along)."""
     settings, profile = plan.settings, plan.profile
     arrays = {"n_wave": np.array(profile.n_wave)}
