@@ -10,7 +10,7 @@ from torch import nn
 
 from drcnet.config import TrainSettings
 from drcnet.dataset.loader import Samples, load_part
-from drcnet.dataset.split import read_split, split_digest
+from drcnet.dataset.split import read_split, split_digest, split_file
 from drcnet.dataset.store import Progress, Store, open_store
 from drcnet.errors import StoreError, TrainingError
 from drcnet.models import MODELS, ModelEntry, build_model
@@ -158,10 +158,12 @@ def read_task(work: Path, settings: TrainSettings) -> Task:
             f"view of {entry.name}", f"one of {', '.join(_VIEWS_OF[entry.view])}", repr(view)
         )
     store = open_store(work)
-    split = read_split(Path(work) / "split.parquet")
+    path = split_file(Path(work), settings.split)
+    split = read_split(path)
     prepared = _prepared(store)
     classes = tuple(prepared["classes"])
-    _check_parts(Path(work) / "split.parquet", split, classes)
+    _check_rows(path, split, store)
+    _check_parts(path, split, classes)
     inputs = {"split": split_digest(split), "store": digest(store.provenance)}
     return Task(settings, entry, store, split, classes, view, prepared, inputs)
 
@@ -228,6 +230,17 @@ def _entry(settings: TrainSettings) -> ModelEntry:
             f"options of {entry.name}", f"among {', '.join(entry.options)}", ", ".join(unknown)
         )
     return entry
+
+
+def _check_rows(path: Path, split: pl.DataFrame, store: Store) -> None:
+    """Refuse a split of another store: every row must name its star there."""
+    stars = store.index.select(pl.col("row").cast(split["row"].dtype), known="star")
+    joined = split.select("row", "star").join(stars, on="row", how="left")
+    strange = joined.filter(pl.col("star").ne_missing(pl.col("known"))).sort("row")
+    if len(strange):
+        row, star, known = strange.row(0)
+        came = f"{len(strange)} rows of other stars, as row {row}: {star}, here {known}"
+        raise StoreError(path, f"a split of the store {store.work}", came)
 
 
 def _check_parts(path: Path, split: pl.DataFrame, classes: tuple[str, ...]) -> None:
