@@ -146,12 +146,12 @@ def load_tile(  # noqa: PLR0917 (a kernel's arrays)
         Where the stripes lie.
     fiber, start : int
         Which stripe, and its row at which the tile starts.
-    data, noise : ndarray, shape (width, size), float32
+    data, noise : ndarray, shape (width, TILE), float32
         Filled with electrons and squared read noise; 0 and 1 off the chip.
-    state : ndarray, shape (width, size), uint8
+    state : ndarray, shape (width, TILE), uint8
         Filled with `BAD` and `OFF_CHIP` bits.
     """
-    size = data.shape[1]
+    size = min(data.shape[1], windows.first.shape[1] - start)
     low = windows.first[fiber, start]
     high = low
     for t in range(size):
@@ -188,21 +188,22 @@ def _load_one_amplifier(  # noqa: PLR0917 (a kernel's arrays)
     gain = pixels.gain[amp]
     spread = pixels.read_noise[amp] * pixels.read_noise[amp]
     biased, masked = pixels.bias.shape[0] > 0, pixels.mask.shape[0] > 0
+    size = min(data.shape[1], windows.first.shape[1] - start)
     for k in range(data.shape[0]):
-        for t in range(data.shape[1]):
+        for t in range(size):
             x, y = np.uint64(windows.first[fiber, start + t] + k), row + np.uint64(t)
             counts = np.float32(pixels.counts[x, y])
             data[k, t] = counts - pixels.pedestal[amp, y]
             noise[k, t] = spread
             state[k, t] = counts >= pixels.saturation
         if biased:
-            for t in range(data.shape[1]):
+            for t in range(size):
                 x, y = np.uint64(windows.first[fiber, start + t] + k), row + np.uint64(t)
                 data[k, t] -= pixels.bias[x, y]
-        for t in range(data.shape[1]):
+        for t in range(size):
             data[k, t] *= gain
         if masked:
-            for t in range(data.shape[1]):
+            for t in range(size):
                 x, y = np.uint64(windows.first[fiber, start + t] + k), row + np.uint64(t)
                 state[k, t] |= pixels.mask[x, y]
 
@@ -218,8 +219,9 @@ def _load_any(  # noqa: PLR0917 (a kernel's arrays)
     state: NDArray[np.uint8],
 ) -> None:  # pragma: no cover (compiled)
     """Fill a tile that leaves the chip or crosses amplifiers, a pixel at a time."""
+    size = min(data.shape[1], windows.first.shape[1] - start)
     for k in range(data.shape[0]):
-        for t in range(data.shape[1]):
+        for t in range(size):
             x, row = windows.first[fiber, start + t] + k, windows.row_start + start + t
             if x < 0 or x >= pixels.counts.shape[0]:
                 data[k, t], noise[k, t], state[k, t] = 0.0, 1.0, OFF_CHIP
@@ -257,19 +259,16 @@ def cut_stripes(
     n, rows = windows.first.shape
     stripes = np.empty((n, windows.width, rows), dtype=np.float32)
     mask = np.empty((n, windows.width, rows), dtype=np.uint8)
+    data = np.empty((windows.width, TILE), dtype=np.float32)
     noise = np.empty((windows.width, TILE), dtype=np.float32)
+    state = np.empty((windows.width, TILE), dtype=np.uint8)
     for start in range(0, rows, TILE):
-        stop = min(start + TILE, rows)
         for fiber in range(n):
-            load_tile(
-                pixels,
-                windows,
-                fiber,
-                start,
-                stripes[fiber, :, start:stop],
-                noise,
-                mask[fiber, :, start:stop],
-            )
+            load_tile(pixels, windows, fiber, start, data, noise, state)
+            for k in range(windows.width):
+                for t in range(min(TILE, rows - start)):
+                    stripes[fiber, k, start + t] = data[k, t]
+                    mask[fiber, k, start + t] = state[k, t]
     return stripes, mask
 
 

@@ -197,15 +197,7 @@ def _prepare(  # noqa: PLR0917 (a kernel's arrays)
     """Load a fibre's tile, its profile, and a first estimate of its light."""
     start = number * TILE
     size = min(TILE, windows.first.shape[1] - start)
-    load_tile(
-        pixels,
-        windows,
-        fiber,
-        start,
-        tile.data[:, :size],
-        tile.noise[:, :size],
-        tile.state[:, :size],
-    )
+    load_tile(pixels, windows, fiber, start, tile.data, tile.noise, tile.state)
     table = shapes.table[fiber]
     place = shapes.place[number]
     low = min(int(place), max(table.shape[0] - 2, 0))
@@ -214,7 +206,7 @@ def _prepare(  # noqa: PLR0917 (a kernel's arrays)
     for j in range(line.size):
         line[j] = (np.float32(1.0) - part) * table[low, j] + part * table[high, j]
     scale = shapes.inverse[fiber, number] / STEP
-    norm = np.float32(shapes.norm[fiber, number])
+    norm = shapes.norm[fiber, number]
     tile_profile(line, windows, (fiber, fiber, start, size), (scale, norm), tile.shape)
     plain_light(tile.data, tile.shape, tile.state, size, light)
 
@@ -236,7 +228,7 @@ def _take_neighbors(  # noqa: PLR0917 (a kernel's arrays)
     for near in (fiber - 1, fiber + 1):
         if 0 <= near < len(lights):
             scale = shapes.inverse[near, number] / STEP
-            norm = np.float32(shapes.norm[near, number])
+            norm = shapes.norm[near, number]
             place = (fiber, near, start, size)
             neighbor_light(
                 line, windows, place, (scale, norm), lights[near], tile.data, tile.noise, spilt

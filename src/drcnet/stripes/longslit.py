@@ -118,9 +118,20 @@ def _bands(frame: Frame, lit: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[
     missing = np.isnan(cube).all(axis=2)
     cube[missing] = 0.0
     bands = np.nanmedian(cube, axis=2).T
-    bands -= np.median(bands[:, lit], axis=1)[:, None]
+    bands -= np.stack([_smooth(band, lit) for band in bands])
     bands[:, ~lit] = 0.0
     return bands, _STEP * np.arange(n_band) + (_STEP - 1) / 2.0
+
+
+def _smooth(band: NDArray[Any], lit: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Clipped parabola along the slit: its sky, as uneven as slits are lit."""
+    place = np.linspace(-1, 1, len(band))
+    kept = lit.copy()
+    for _ in range(4):
+        coef = np.polynomial.polynomial.polyfit(place[kept], band[kept], 2)
+        away = band - np.polynomial.polynomial.polyval(place, coef)
+        kept = lit & (np.abs(away) < 3 * 1.4826 * np.median(np.abs(away[kept])) + 1e-6)
+    return np.asarray(np.polynomial.polynomial.polyval(place, coef))
 
 
 def _trace(frame: Frame, lit: NDArray[np.bool_], settings: StripeSettings) -> TraceSet:

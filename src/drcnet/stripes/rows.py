@@ -58,7 +58,7 @@ def tile_profile(
         Filled with the profile, linearly interpolated.
     """
     window, fiber, start, size = place
-    scale, norm = units
+    scale, norm = units[0], np.float32(units[1])
     last = np.float32(line.size - 2)
     middle = (line.size - 1) // 2
     step = np.float32(scale)
@@ -106,7 +106,7 @@ def neighbor_light(  # noqa: PLR0917 (a kernel's arrays)
         Grows by the light taken off.
     """
     window, fiber, start, size = place
-    scale, norm = units
+    scale, norm = units[0], np.float32(units[1])
     last = np.float32(line.size - 2)
     middle = (line.size - 1) // 2
     step = np.float32(scale)

@@ -141,7 +141,7 @@ def trace_flat(frame: Frame, settings: StripeSettings) -> TraceSet:
     center = _follow(bands, first, pitch)
     usual = np.full(center.shape, 0.44 * pitch)
     found = _Found(center, usual, _height(bands, center))
-    found = _refine(bands, found, gaussian_table(), pitch, 3)
+    found = _refine(bands, found, gaussian_table(), pitch, 2)
     table, scale = _typical_table(bands, found)
     found = _Found(found.center, found.width * scale, found.height)
     center, width, height = _refine(bands, found, table, pitch, 2)
@@ -284,9 +284,9 @@ def _neighbors(
 def _typical_table(bands: Bands, found: _Found) -> tuple[NDArray[np.float64], float]:
     """Symmetric profile of the whole chip, and its FWHM in units of the widths given."""
     n, n_band = found.center.shape
-    some = np.arange(n), np.unique(np.linspace(0, n_band - 1, min(n_band, 12)).astype(np.int64))
+    some = np.arange(n), np.unique(np.linspace(0, n_band - 1, min(n_band, 6)).astype(np.int64))
     light = found.height * found.width
-    table, _ = fit_table(bands, (found.center, found.width, light), some, turns=3)
+    table, _ = fit_table(bands, (found.center, found.width, light), some, turns=2)
     table = 0.5 * (table + table[::-1])
     middle = len(table) // 2
     fall = table[middle:] / table[middle]
