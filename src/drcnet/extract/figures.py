@@ -27,6 +27,7 @@ _RC: Any = {
 }
 _WIDE = 9.2  # inches
 _DPI = 110
+_FAINTEST = 0.1  # S/N at which what is fainter is drawn
 _PIXELS = 900  # a whole frame is averaged down to about so many pixels a side
 
 
@@ -48,7 +49,7 @@ def draw_figures(product: ArmProduct) -> list[dict[str, str]]:
         (
             "Throughput and signal",
             "Light of each fibre on the flat relative to the typical fibre, and its S/N.",
-            1,
+            2,
             _signal,
         ),
         ("Wavelength residuals", "Rms of the arc's lines about each fibre's solution.", 1, _arc),
@@ -130,7 +131,7 @@ def _detail(axis: Any, product: ArmProduct, light: NDArray[np.float32]) -> None:
         if low < line[15] < high:
             axis.plot(rows, line, color="#56B4E9", lw=0.9)
             for edge in (-half, half):
-                axis.plot(rows, line + edge, color=_RED, lw=0.6, ls="--")
+                axis.plot(rows, line + edge, color="#E69F00", lw=0.7)
             if len(centers) > 1:
                 axis.text(right + 2, line[-1], str(fiber), va="center", fontsize=7)
     axis.set(xlim=(left, right), ylim=(low, high), xlabel="row along wavelength")
@@ -160,21 +161,16 @@ def _traces(axes: Any, product: ArmProduct) -> None:
 
 
 def _signal(axes: Any, product: ArmProduct) -> None:
-    axis = axes[0]
     fiber, stripes = product.traces.fiber_id, product.stripes
-    axis.plot(fiber, product.throughput, ".", color=_GREEN, ms=4)
-    axis.set(xlabel="fibre", ylim=(0, None))
-    axis.set_ylabel("relative throughput", color=_GREEN)
-    _mark_dead(axis, product)
-    other = axis.twinx()
-    other.grid(visible=False)
-    other.spines["right"].set_visible(True)
-    snr = np.where(product.traces.alive, np.maximum(stripes.snr, 0.1), np.nan)
+    axes[0].plot(fiber, product.throughput, ".", color=_GREEN, ms=4)
+    axes[0].set(ylabel="relative throughput", ylim=(0, None))
+    snr = np.where(product.traces.alive, np.maximum(stripes.snr, _FAINTEST), np.nan)
     sky = (stripes.flags & int(FiberFlag.SKY_FIBER)) != 0
-    other.semilogy(fiber[~sky], snr[~sky], "x", color=_BLUE, ms=3.5, label="star")
-    other.semilogy(fiber[sky], snr[sky], "o", mfc="none", color=_BLUE, ms=4, label="sky fibre")
-    other.set_ylabel("S/N a pixel", color=_BLUE)
-    other.legend(loc="upper center", bbox_to_anchor=(0.5, 1.18), ncols=2)
+    axes[1].semilogy(fiber[~sky], snr[~sky], ".", color=_BLUE, ms=4, label="star")
+    axes[1].semilogy(fiber[sky], snr[sky], "o", mfc="none", color=_RED, ms=4, label="sky fibre")
+    axes[1].set(xlabel="fibre", ylabel="S/N a pixel")
+    axes[1].legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
+    _mark_dead(axes[0], product)
 
 
 def _mark_dead(axis: Any, product: ArmProduct) -> None:
