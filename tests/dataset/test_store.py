@@ -134,7 +134,7 @@ def test_another_schema_is_refused(fakes, laid_out):
     work, _ = laid_out
     finish(work, 3 * fakes.N_FIBER)
     zarr.open_group(work / "dataset.zarr", mode="r+").attrs["schema"] = 7
-    with pytest.raises(StoreError, match="wanted schema 1, got schema 7"):
+    with pytest.raises(StoreError, match="wanted schema 2, got schema 7"):
         open_store(work)
 
 

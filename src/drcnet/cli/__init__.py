@@ -13,6 +13,7 @@ from drcnet import __version__
 from drcnet.cli.catalog import app as catalog_app
 from drcnet.cli.check import command as check_command
 from drcnet.cli.classify import command as classify_command
+from drcnet.cli.dataset import app as dataset_app
 from drcnet.cli.demo import command as demo_command
 from drcnet.cli.evaluate import command as evaluate_command
 from drcnet.cli.extract import command as extract_command
@@ -59,6 +60,7 @@ for _name, _command in _COMMANDS.items():
     app.command(name=_name)(_command)
 app.add_typer(instrument_app, name="instrument")
 app.add_typer(catalog_app, name="catalog")
+app.add_typer(dataset_app, name="dataset")
 
 
 def _version(value: bool) -> None:

@@ -23,6 +23,9 @@ def command(
     catalog: Path | None = typer.Option(
         None, "--catalog", help="CSV, FITS, Parquet or VOTable; else NIGHT/catalog.*."
     ),
+    unlabelled: bool = typer.Option(
+        False, "--unlabelled", help="Read no catalogue: a pool of stripes without labels."
+    ),
     config: Path | None = ConfigOption,
     workers: int | None = WorkersOption,
     overwrite: bool = OverwriteOption,
@@ -36,7 +39,9 @@ def command(
     from drcnet.cli.settings import read_settings
     from drcnet.dataset.build import prepare
 
-    settings = read_settings(config, {"prepare.workers": workers})
+    settings = read_settings(
+        config, {"prepare.workers": workers, "prepare.unlabelled": unlabelled or None}
+    )
     with progress_bars(quiet=as_json) as progress:
         summary = prepare(
             night,
@@ -50,6 +55,11 @@ def command(
     if as_json:
         print_json(summary.as_dict())
     say(summary.describe(), quiet=as_json)
-    say(f"next: drcnet train {work} RUNS --config FILE", quiet=as_json)
+    following = (
+        f"dataset info {work}"
+        if settings.prepare.unlabelled
+        else f"train {work} RUNS --config FILE"
+    )
+    say(f"next: drcnet {following}", quiet=as_json)
     if summary.refused:
         raise typer.Exit(3)

@@ -16,6 +16,7 @@ import polars as pl
 
 from drcnet.config import PrepareSettings, SplitSettings
 from drcnet.dataset.calibrations import make_calibrations
+from drcnet.dataset.labels import left_out
 from drcnet.dataset.parallel import run_tasks
 from drcnet.dataset.plan import Plan, check
 from drcnet.dataset.split import make_split, split_digest, write_split
@@ -32,12 +33,13 @@ from drcnet.errors import CatalogError, StoreError
 from drcnet.provenance import atomic_write, make_provenance
 from drcnet.stripes.flags import FiberFlag
 
-__all__ = ["PrepareSummary", "prepare"]
+__all__ = ["PrepareSummary", "finish_store", "open_or_create", "prepare"]
 
 _OURS = (
     "provenance.json",
     "index.parquet",
     "split.parquet",
+    "left_out.parquet",
     "dataset.zarr",
     "parts",
     "scratch",
@@ -159,20 +161,40 @@ def prepare(
     work = Path(work)
     settings, split = settings or PrepareSettings(), split or SplitSettings()
     plan = check(night, catalog=catalog, settings=settings, out=work)
-    if plan.catalog is None:
-        raise CatalogError(night, "a catalogue beside the frames", "none; name one with --catalog")
+    if plan.catalog is None and not settings.unlabelled:
+        came = "none; name one with --catalog, or make a store --unlabelled"
+        raise CatalogError(night, "a catalogue beside the frames", came)
     with locked(work):
-        _open_or_create(work, plan, settings, split, overwrite=overwrite)
-        fresh, left_out = _fill(work, plan, settings, progress=progress, client=client)
-        index, name = _finish(work, plan, settings, split)
-    problems = [str(p) for p in plan.problems if p.exposure is None] + list(left_out)
+        open_or_create(work, plan, settings, split, overwrite=overwrite)
+        fresh, skipped = _fill(work, plan, settings, progress=progress, client=client)
+        index, name = finish_store(work, plan, settings, split)
+    problems = [str(p) for p in plan.problems if p.exposure is None] + list(skipped)
     return _summary(work, index, fresh, problems, split=name)
 
 
-def _open_or_create(
+def open_or_create(
     work: Path, plan: Plan, settings: PrepareSettings, split: SplitSettings, *, overwrite: bool
 ) -> None:
-    """Go on with the store that is there, or lay out a new one; refuse another one."""
+    """Go on with the store that is there, or lay out a new one.
+
+    Parameters
+    ----------
+    work : Path
+        The work folder.
+    plan : Plan
+        From `check`.
+    settings : PrepareSettings
+        What to make of the night.
+    split : SplitSettings
+        How the stars are dealt out.
+    overwrite : bool
+        Replace another store.
+
+    Raises
+    ------
+    StoreError
+        The folder holds another store, or the disk is too small.
+    """
     wanted: dict[str, Any] = {
         "prepare": recorded(settings),
         "exposures": [exposure.key for exposure in plan.exposures],
@@ -216,7 +238,7 @@ def _fill(
     """Make every calibration and then every exposure; which were made now, and notes."""
     _sweep(work)
     shell: dict[str, Any] = {"workers": settings.workers, "progress": progress, "client": client}
-    calibrations, left_out = make_calibrations(
+    calibrations, skipped = make_calibrations(
         plan.found,
         instrument=settings.instrument,
         settings=settings.stripes,
@@ -238,13 +260,37 @@ def _fill(
     fresh = [False] * len(tasks)
     for number, now in run_tasks(prepare_exposure, tasks, stage="prepare", **shell):
         fresh[number] = now
-    return fresh, left_out
+    return fresh, skipped
 
 
-def _finish(
+def finish_store(
     work: Path, plan: Plan, settings: PrepareSettings, split: SplitSettings
 ) -> tuple[pl.DataFrame, str]:
-    """Assemble index, split and provenance from the parts."""
+    """Assemble index, split and provenance from the parts, which must all be there.
+
+    Parameters
+    ----------
+    work : Path
+        The work folder.
+    plan : Plan
+        From `check`.
+    settings : PrepareSettings
+        What was made of the night.
+    split : SplitSettings
+        How the stars are dealt out.
+
+    Returns
+    -------
+    index : DataFrame
+        The index, as written.
+    name : str
+        The split's digest.
+
+    Raises
+    ------
+    StoreError
+        They cannot be written.
+    """
     parts = [find_part(work, exposure.key) for exposure in plan.exposures]
     index = pl.concat([pl.read_parquet(part) for part in parts])
     dealt = make_split(index, split)
@@ -261,7 +307,9 @@ def _finish(
     try:
         with atomic_write(work / "index.parquet") as partial:
             index.write_parquet(partial)
-        write_split(work / "split.parquet", dealt)
+        write_split(work / "split.parquet", dealt, split)
+        with atomic_write(work / "left_out.parquet") as partial:
+            left_out(index, dealt).write_parquet(partial)
         write_provenance(work, provenance | {"split_digest": name})
     except OSError as err:
         raise cannot_write(work, err) from err

@@ -3,6 +3,7 @@
 import polars as pl
 
 from drcnet.dataset.exposure import BLOCKING, blocking_reason
+from drcnet.dataset.pools import pool_of
 from drcnet.frames.frame import night_of
 from drcnet.stripes.flags import FiberFlag
 
@@ -37,14 +38,19 @@ INDEX_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "teff": pl.Float64,
     "logg": pl.Float64,
     "feh": pl.Float64,
+    "source": pl.String,  # of a simulated star's spectrum; empty for the sky's own
+    "fold": pl.Int64,  # -1 where nobody put the star into one
     "usable": pl.Boolean,
+    "luminosity": pl.String,
+    "unlabelled": pl.String,
+    "pool": pl.String,
 }
 
-_TEXTS = ("star", "obsid", "planid", "class", "subclass")
+_TEXTS = ("star", "obsid", "planid", "class", "subclass", "luminosity", "unlabelled", "source")
 _NUMBERS = ("snrr", "ra", "dec", "rv", "teff", "logg", "feh")
 
-JOINED_COLUMNS = ("fiberid", *_TEXTS, *_NUMBERS, "is_sky", "in_catalog")
-"""What the index takes from the catalogue."""
+JOINED_COLUMNS = ("fiberid", *_TEXTS, *_NUMBERS, "fold", "is_sky", "in_catalog")
+"""What the index takes from the catalogue, and from folds.parquet where that lies beside it."""
 
 
 def index_rows(fibers: pl.DataFrame, joined: pl.DataFrame, *, first_row: int) -> pl.DataFrame:
@@ -72,6 +78,7 @@ def index_rows(fibers: pl.DataFrame, joined: pl.DataFrame, *, first_row: int) ->
         pl.col("fiberid"),
         *(pl.col(name).cast(pl.String).fill_null("") for name in _TEXTS),
         *(pl.col(name).cast(pl.Float64).fill_null(float("nan")) for name in _NUMBERS),
+        pl.col("fold").cast(pl.Int64).fill_null(-1),
         pl.col("is_sky"),
         pl.col("in_catalog"),
     )
@@ -89,8 +96,10 @@ def index_rows(fibers: pl.DataFrame, joined: pl.DataFrame, *, first_row: int) ->
     refused = (pl.col("flags") & int(FiberFlag.ARM_MISSING | FiberFlag.FRAME_REFUSED)) != 0
     rows = rows.with_columns(reason=pl.when(refused).then("reason").otherwise(of_flags))
     usable = (pl.col("reason") == "") & (pl.col("class") != "") & (pl.col("star") != "")
-    return rows.with_columns(usable=usable).select(
-        pl.col(name).cast(dtype) for name, dtype in INDEX_SCHEMA.items()
+    return (
+        rows.with_columns(usable=usable)
+        .with_columns(pool=pool_of())
+        .select(pl.col(name).cast(dtype) for name, dtype in INDEX_SCHEMA.items())
     )
 
 

@@ -10,10 +10,12 @@ import polars as pl
 
 from drcnet.config import PrepareSettings
 from drcnet.dataset.calibrations import arm_reason
+from drcnet.dataset.folds import with_folds
 from drcnet.dataset.index import JOINED_COLUMNS
+from drcnet.dataset.labels import add_labels
 from drcnet.dataset.store import ARMS
 from drcnet.errors import CatalogError, FrameError
-from drcnet.frames.catalog import join_fibers, read_catalog
+from drcnet.frames.catalog import CATALOG_COLUMNS, join_fibers, read_catalog
 from drcnet.frames.fitsfile import read_header
 from drcnet.frames.frame import night_of
 from drcnet.frames.night import ArmFiles, Exposure, Night, Problem, scan_night
@@ -52,7 +54,7 @@ class Plan:
     problems : tuple of Problem
         Files and arms that cannot be used, and why.
     catalog : Path or None
-        The catalogue; None where there is none (a problem says so).
+        The catalogue; None where there is none (a problem says so) or none was asked for.
     joined : Mapping of str to DataFrame
         Exposure key to its catalogue rows, one a fibre.
     disk_needed, disk_free : int
@@ -90,7 +92,7 @@ class Plan:
     def ready(self) -> bool:
         """True where prepare could start and would have room."""
         usable = any(exposure.complete for exposure in self.exposures)
-        return usable and self.catalog is not None and self.disk_needed <= self.disk_free
+        return usable and bool(self.joined) and self.disk_needed <= self.disk_free
 
     def reason(self, key: str, arm: str) -> str:
         """Say why an arm of an exposure cannot be used.
@@ -220,7 +222,9 @@ def check(
     problems = [*found.problems, *_header_problems(found.exposures)]
     source = catalog if catalog is not None else find_catalog(night)
     joined: dict[str, pl.DataFrame] = {}
-    if source is None:
+    if settings.unlabelled:
+        source, joined = None, _unlabelled(found.exposures, profile, settings)
+    elif source is None:
         wanted = f"wanted a catalogue ({', '.join(_CATALOG_NAMES)}), got none; name one"
         problems.append(Problem(str(night), wanted))
     else:
@@ -265,6 +269,7 @@ def _join(
 ) -> dict[str, pl.DataFrame]:
     """Catalogue rows of each exposure; classes not asked for become no class."""
     table = read_catalog(source, nights={night_of(exposure.lmjm) for exposure in exposures})
+    table = with_folds(table, source.parent / "folds.parquet")
     n_fiber = profile.fibers.count
     joined: dict[str, pl.DataFrame] = {}
     last: CatalogError | None = None
@@ -276,11 +281,19 @@ def _join(
         except CatalogError as err:
             last, rows = err, _no_rows(table, n_fiber)
             problems.append(Problem(str(source), f"{err}; its rows have no class"))
-        kept = pl.when(pl.col("class").is_in(settings.classes)).then("class").otherwise(pl.lit(""))
-        joined[exposure.key] = rows.with_columns(kept.alias("class")).select(JOINED_COLUMNS)
+        joined[exposure.key] = add_labels(rows, settings).select(JOINED_COLUMNS)
     if not found and last is not None:
         raise CatalogError(source, f"rows of this night's {len(exposures)} exposures", str(last))
     return joined
+
+
+def _unlabelled(
+    exposures: tuple[Exposure, ...], profile: InstrumentProfile, settings: PrepareSettings
+) -> dict[str, pl.DataFrame]:
+    """Rows of which no catalogue tells anything."""
+    rows = _no_rows(with_folds(pl.DataFrame(schema=CATALOG_COLUMNS)), profile.fibers.count)
+    nothing = add_labels(rows, settings).select(JOINED_COLUMNS)
+    return {exposure.key: nothing for exposure in exposures}
 
 
 def _no_rows(table: pl.DataFrame, n_fiber: int) -> pl.DataFrame:

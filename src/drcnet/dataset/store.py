@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from drcnet.config import PrepareSettings
+from drcnet.dataset.pools import pool_of
+from drcnet.dataset.remote import RemotePath, locate, read_bytes, read_table, zarr_place
+from drcnet.dataset.shards import ARMS, ARRAYS, shard_digests, shard_path
 from drcnet.dataset.writing import cannot_write
 from drcnet.errors import StoreError
 from drcnet.instruments import InstrumentProfile
@@ -25,42 +28,34 @@ from drcnet.provenance import atomic_folder, atomic_write
 __all__ = [
     "ARMS",
     "ARRAYS",
+    "READABLE",
     "SCHEMA",
     "Progress",
     "Store",
+    "create_like",
     "create_store",
     "open_arrays",
     "open_store",
     "read_provenance",
+    "read_store_split",
+    "shard_digests",
     "shard_path",
     "write_exposure",
     "write_provenance",
 ]
 
-SCHEMA = 1
-"""Version of the layout in docs/conventions.md."""
+SCHEMA = 2
+"""Version of the layout in docs/conventions.md. 2: luminosity, unlabelled and pool in the index,
+and digests of the shards in its parts."""
 
-ARMS = ("blue", "red")
+READABLE = (1, SCHEMA)
+"""Versions that `open_store` understands; the arrays are the same in all of them."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, the steps done and the steps in all."""
 
 ROUNDED_TO = 0.25
 """Stripes are rounded to this many electrons: far below the read noise, and it compresses."""
-
-# Name to (kind of shape, type). 'stripe' arrays hold one row a chunk, so that one row can be
-# read alone; the others one exposure a chunk, which is five times faster to read.
-ARRAYS: dict[str, tuple[str, str]] = {
-    "stripes": ("stripe", "float32"),
-    "mask": ("stripe", "uint8"),
-    "box": ("spectrum", "float32"),
-    "box_ivar": ("spectrum", "float32"),
-    "optimal": ("spectrum", "float32"),
-    "optimal_ivar": ("spectrum", "float32"),
-    "sky": ("spectrum", "float32"),
-    "wavelength": ("polynomial", "float64"),
-    "offset": ("spectrum", "float32"),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +64,8 @@ class Store:
 
     Parameters
     ----------
-    work : Path
-        The work folder.
+    work : Path or RemotePath
+        The work folder, or its URL.
     index : DataFrame
         `index.parquet`: one row a fibre of an exposure, in the order of the arrays.
     provenance : dict
@@ -81,7 +76,7 @@ class Store:
         Rows of each exposure.
     """
 
-    work: Path
+    work: Path | RemotePath
     index: pl.DataFrame
     provenance: dict[str, Any]
     exposures: tuple[str, ...]
@@ -160,23 +155,55 @@ def create_store(
     StoreError
         The store cannot be written.
     """
-    n_fiber = profile.fibers.count
     tail = {
         "stripe": (settings.stripes.width, settings.stripes.rows),
         "spectrum": (settings.stripes.rows,),
         "polynomial": (settings.stripes.wavelength_degree + 1,),
     }
-    attributes: dict[str, Any] = {
-        "schema": SCHEMA,
-        "instrument": profile.name,
-        "n_fiber": n_fiber,
-        "exposures": list(exposures),
-    }
+    attributes = {"instrument": profile.name, "n_fiber": profile.fibers.count}
+    _create(work, exposures, attributes, tail, provenance)
+
+
+def create_like(
+    work: Path, store: Store, exposures: Sequence[str], provenance: Mapping[str, Any]
+) -> None:
+    """Lay out an empty store of the same instrument and shapes as another one.
+
+    Parameters
+    ----------
+    work : Path
+        The work folder; made if absent.
+    store : Store
+        The other one.
+    exposures : sequence of str
+        Names of the exposures, in the order of their rows.
+    provenance : Mapping
+        What makes the store.
+
+    Raises
+    ------
+    StoreError
+        The store cannot be written.
+    """
+    group = open_arrays(store.work)
+    tail = {kind: group[f"{ARMS[0]}/{name}"].shape[1:] for name, (kind, _) in ARRAYS.items()}
+    attributes = {name: group.attrs[name] for name in ("instrument", "n_fiber")}
+    _create(work, exposures, attributes, tail, provenance)
+
+
+def _create(
+    work: Path,
+    exposures: Sequence[str],
+    attributes: dict[str, Any],
+    tail: Mapping[str, tuple[int, ...]],
+    provenance: Mapping[str, Any],
+) -> None:
+    attributes = {"schema": SCHEMA, **attributes, "exposures": list(exposures)}
     try:
         write_provenance(work, provenance)
         with atomic_folder(work / "dataset.zarr") as folder:
             root = zarr.open_group(folder, mode="w", zarr_format=3, attributes=attributes)
-            _lay_out(root, len(exposures), n_fiber, tail)
+            _lay_out(root, len(exposures), attributes["n_fiber"], tail)
     except OSError as err:
         raise cannot_write(work, err) from err
 
@@ -253,13 +280,13 @@ def write_provenance(work: Path, provenance: Mapping[str, Any]) -> None:
         path.write_text(text + "\n", encoding="utf-8")
 
 
-def read_provenance(work: Path) -> dict[str, Any]:
+def read_provenance(work: Path | RemotePath) -> dict[str, Any]:
     """Read `provenance.json`.
 
     Parameters
     ----------
-    work : Path
-        The work folder.
+    work : Path or RemotePath
+        The work folder, or its URL.
 
     Returns
     -------
@@ -271,20 +298,20 @@ def read_provenance(work: Path) -> dict[str, Any]:
     StoreError
         It cannot be read.
     """
-    path = Path(work) / "provenance.json"
+    path = work / "provenance.json"
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(json.loads(read_bytes(path)))
     except (OSError, ValueError) as err:
         raise StoreError(path, "what made the store, as JSON", str(err)) from err
 
 
-def open_store(work: Path) -> Store:
+def open_store(work: Path | str) -> Store:
     """Open a finished store for reading.
 
     Parameters
     ----------
-    work : Path
-        A work folder that `prepare` has finished.
+    work : Path or str
+        A work folder that `prepare` has finished, or its URL for fsspec ('s3://bucket/work').
 
     Returns
     -------
@@ -296,31 +323,58 @@ def open_store(work: Path) -> Store:
     StoreError
         There is no store, it is not finished, of another schema, or index and arrays disagree.
     """
-    work = Path(work)
-    group = open_arrays(work)
-    path = work / "index.parquet"
-    if not path.is_file():
+    place = locate(work)
+    group = open_arrays(place)
+    path = place / "index.parquet"
+    if isinstance(path, Path) and not path.is_file():
         raise StoreError(path, "a finished store", "no index; run prepare again to finish it")
     try:
-        index = pl.read_parquet(path)
+        index = read_table(path)
     except (OSError, pl.exceptions.PolarsError) as err:
         raise StoreError(path, "a readable index", str(err)) from err
+    if "pool" not in index.columns and {"flags", "usable"} <= set(index.columns):
+        index = index.with_columns(pool=pool_of())  # schema 1
     exposures = tuple(group.attrs["exposures"])
     n_fiber = int(group.attrs["n_fiber"])
     if len(index) != len(exposures) * n_fiber:
         raise StoreError(
             path, f"{len(exposures)} exposures of {n_fiber} rows", f"{len(index)} rows"
         )
-    return Store(work, index, read_provenance(work), exposures, n_fiber)
+    return Store(place, index, read_provenance(place), exposures, n_fiber)
 
 
-def open_arrays(work: Path, mode: Any = "r") -> Any:
+def read_store_split(store: Store) -> pl.DataFrame:
+    """Read the split of a store, wherever it lies.
+
+    Parameters
+    ----------
+    store : Store
+        From `open_store`.
+
+    Returns
+    -------
+    DataFrame
+        `split.parquet`, not checked (see `drcnet.dataset.split.check_split`).
+
+    Raises
+    ------
+    StoreError
+        It cannot be read.
+    """
+    path = store.work / "split.parquet"
+    try:
+        return read_table(path)
+    except (OSError, pl.exceptions.PolarsError) as err:
+        raise StoreError(path, "a split written by prepare", str(err)) from err
+
+
+def open_arrays(work: Path | RemotePath, mode: Any = "r") -> Any:
     """Open the zarr group of a store and check its schema.
 
     Parameters
     ----------
-    work : Path
-        The work folder.
+    work : Path or RemotePath
+        The work folder, or its URL.
     mode : str
         'r' or 'r+'.
 
@@ -334,39 +388,15 @@ def open_arrays(work: Path, mode: Any = "r") -> Any:
     StoreError
         There is no store, or one of another schema.
     """
-    path = Path(work) / "dataset.zarr"
+    path = work / "dataset.zarr"
     try:
-        group = zarr.open_group(path, mode=mode, zarr_format=3)
+        group = zarr.open_group(zarr_place(path), mode=mode, zarr_format=3)
     except (OSError, ValueError, KeyError) as err:
         raise StoreError(path, "a zarr store made by prepare", "none that opens") from err
     schema = group.attrs.get("schema")
-    if schema != SCHEMA:
+    if schema not in READABLE:
         raise StoreError(path, f"schema {SCHEMA}", f"schema {schema!r}")
     return group
-
-
-def shard_path(work: Path, arm: str, name: str, number: int) -> Path:
-    """Say which file holds an array of one exposure and arm.
-
-    Parameters
-    ----------
-    work : Path
-        The work folder.
-    arm : str
-        'blue' or 'red'.
-    name : str
-        An array's name.
-    number : int
-        Position of the exposure in the store.
-
-    Returns
-    -------
-    Path
-        The shard; it exists only once written.
-    """
-    depth = 2 if ARRAYS[name][0] == "stripe" else 1
-    chunk = "/".join(["c", str(number)] + ["0"] * depth)
-    return work / "dataset.zarr" / arm / name / chunk
 
 
 def _compressor(dtype: str) -> BloscCodec:
@@ -376,7 +406,7 @@ def _compressor(dtype: str) -> BloscCodec:
     )
 
 
-def _pick(work: Path, array: Any, rows: NDArray[np.int64]) -> NDArray[Any]:
+def _pick(work: Path | RemotePath, array: Any, rows: NDArray[np.int64]) -> NDArray[Any]:
     """Rows of one exposure, through one contiguous read."""
     first, last = int(rows.min()), int(rows.max())
     try:
@@ -388,6 +418,6 @@ def _pick(work: Path, array: Any, rows: NDArray[np.int64]) -> NDArray[Any]:
     return block[rows - first]
 
 
-def _known(work: Path, name: str) -> None:
+def _known(work: Path | RemotePath, name: str) -> None:
     if name not in ARRAYS:
         raise StoreError(work, f"one of the arrays {list(ARRAYS)}", repr(name))

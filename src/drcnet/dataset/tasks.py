@@ -23,6 +23,7 @@ from drcnet.dataset.store import (
     ARMS,
     ARRAYS,
     SCHEMA,
+    shard_digests,
     shard_path,
     write_exposure,
 )
@@ -102,7 +103,11 @@ def prepare_exposure(task: ExposureTask) -> bool:
     rows = index_rows(fiber_table(measured), task.joined, first_row=first_row)
     try:
         with atomic_write(part) as partial:
-            rows.write_parquet(partial, metadata={"inputs": json.dumps(inputs)})
+            metadata = {
+                "inputs": json.dumps(inputs, sort_keys=True),
+                "shards": json.dumps(shard_digests(task.work, task.number), sort_keys=True),
+            }
+            rows.write_parquet(partial, metadata=metadata)
     except OSError as err:
         raise cannot_write(part, err) from err
     return True

@@ -4,12 +4,14 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from drcnet.errors import StoreError
+from drcnet.provenance import atomic_folder
 
-__all__ = ["cannot_write", "locked"]
+__all__ = ["cannot_write", "locked", "new_folder"]
 
 
 def cannot_write(where: Path, err: OSError) -> StoreError:
@@ -78,6 +80,44 @@ def locked(work: Path) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Fill a work folder that is made in one go: whole, or not there.
+
+    Parameters
+    ----------
+    out : Path
+        Where it shall be.
+    overwrite : bool
+        Replace a store that is there; a folder of something else is never replaced.
+
+    Yields
+    ------
+    Path
+        An empty folder beside it; renamed onto `out` on success, removed on any error.
+
+    Raises
+    ------
+    StoreError
+        Something is at `out`, or it cannot be written.
+    """
+    out = Path(out)
+    there = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    if out.is_file() or (there and "dataset.zarr" not in there):
+        came = ", ".join(there[:3]) or "a file"
+        raise StoreError(out, "an empty folder, or the place of a store", came)
+    if there and not overwrite:
+        raise StoreError(out, "no store there yet", "one (overwrite replaces it)")
+    # A killed process leaves its half-filled folder behind; nobody else has a use for it.
+    for left in out.parent.glob(f".partial.{out.name}.*"):
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        with atomic_folder(out) as folder:
+            yield folder
+    except OSError as err:
+        raise cannot_write(out, err) from err
 
 
 def _still_there(path: Path, descriptor: int) -> bool:
