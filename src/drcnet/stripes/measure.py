@@ -228,7 +228,7 @@ def _flags(
         FiberFlag.OFF_CHIP: (raw.mask & OFF_CHIP > 0).any(axis=(1, 2)),
         FiberFlag.SKY_FIBER: sky.used,
         FiberFlag.NO_SIGNAL: snr < _NO_SIGNAL,
-        FiberFlag.BRIGHT_NEIGHBOR: _bright_neighbor(raw),
+        FiberFlag.BRIGHT_NEIGHBOR: _bright_neighbor(raw) & calibration.traces.alive,
     }
     for flag, where in bits.items():
         flags[where] |= np.uint32(flag)

@@ -43,7 +43,7 @@ def choose_sky_fibers(
     throughput: NDArray[np.floating],
     usable: NDArray[np.bool_],
     *,
-    agree: float = 0.15,
+    agree: float = 0.06,
     share: float = 0.25,
 ) -> NDArray[np.bool_]:
     """Find fibres on blank sky: the faintest that agree with each other.
