@@ -24,12 +24,13 @@ ORDER = {
     "evaluate": 9,
     "report": 10,
     "simulate": 11,
-    "experiments": 12,
-    "cli": 13,
-    "api": 14,
-    "__main__": 15,
+    "benchmark": 12,
+    "experiments": 13,
+    "cli": 14,
+    "api": 15,
+    "__main__": 16,
 }
-ONLY_FRONT_ROOMS = {"simulate": {"simulate", "experiments", "api", "cli"}}
+ONLY_FRONT_ROOMS = {"simulate": {"simulate", "benchmark", "experiments", "api", "cli"}}
 
 
 def room_of(path):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import typer
 
 from drcnet import __version__
+from drcnet.cli.benchmark import app as benchmark_app
 from drcnet.cli.catalog import app as catalog_app
 from drcnet.cli.check import command as check_command
 from drcnet.cli.classify import command as classify_command
@@ -22,6 +23,7 @@ from drcnet.cli.models import command as models_command
 from drcnet.cli.prepare import command as prepare_command
 from drcnet.cli.report import command as report_command
 from drcnet.cli.simulate import command as simulate_command
+from drcnet.cli.split import command as split_command
 from drcnet.cli.train import command as train_command
 from drcnet.errors import DrcnetError
 
@@ -60,7 +62,9 @@ for _name, _command in _COMMANDS.items():
     app.command(name=_name)(_command)
 app.add_typer(instrument_app, name="instrument")
 app.add_typer(catalog_app, name="catalog")
+dataset_app.command(name="split")(split_command)
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(benchmark_app, name="benchmark")
 
 
 def _version(value: bool) -> None:

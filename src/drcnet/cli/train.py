@@ -23,6 +23,9 @@ def command(
     model: str | None = typer.Option(
         None, "--model", "-m", help="Train this model with the paper's recipe (or the file's)."
     ),
+    split: str | None = typer.Option(
+        None, "--split", help="Split file, also as named inside WORK (splits/paper-0.parquet)."
+    ),
     seed: int | None = typer.Option(None, "--seed", help="Initial weights and order of data."),
     device: str | None = typer.Option(None, "--device", help="auto, cpu or cuda."),
     epochs: int | None = typer.Option(None, "--epochs", min=1, help="At most so many epochs."),
@@ -43,7 +46,7 @@ def command(
         recipes = {model: recipes.get(model, TrainSettings(model=model))}
     elif not recipes:
         raise typer.BadParameter("give --model NAME, or --config with train.NAME tables")
-    flags = {"seed": seed, "device": device, "epochs": epochs}
+    flags = {"split": split, "seed": seed, "device": device, "epochs": epochs}
     given = {key: value for key, value in flags.items() if value is not None}
     summaries = []
     for name, recipe in recipes.items():

@@ -21,7 +21,7 @@ from drcnet.frames.frame import night_of
 from drcnet.frames.night import ArmFiles, Exposure, Night, Problem, scan_night
 from drcnet.instruments import InstrumentProfile, load_instrument
 
-__all__ = ["Plan", "check", "find_catalog"]
+__all__ = ["Plan", "check", "find_catalog", "plan_exposures"]
 
 _CATALOG_NAMES = (
     "catalog.parquet",
@@ -217,9 +217,48 @@ def check(
     """
     settings = settings or PrepareSettings()
     night = Path(night)
+    found = scan_night(night, load_instrument(settings.instrument))
+    problems = (*found.problems, *_header_problems(found.exposures))
+    return plan_exposures(
+        night, Night(found.exposures, problems), catalog=catalog, settings=settings, out=out
+    )
+
+
+def plan_exposures(
+    night: Path,
+    found: Night,
+    *,
+    catalog: Path | None,
+    settings: PrepareSettings,
+    out: Path | None = None,
+) -> Plan:
+    """Plan the store of exposures that are known already, whether their frames are there or not.
+
+    Parameters
+    ----------
+    night : Path
+        The night's folder.
+    found : Night
+        Its exposures, and what is wrong with them.
+    catalog : Path, optional
+        The catalogue; none: `catalog.*` in the night's folder.
+    settings : PrepareSettings
+        What would be prepared.
+    out : Path, optional
+        Where the store would go; none: the current folder's disk.
+
+    Returns
+    -------
+    Plan
+        As `check` gives it.
+
+    Raises
+    ------
+    CatalogError
+        The catalogue cannot be read, or names none of the night's fibres.
+    """
     profile = load_instrument(settings.instrument)
-    found = scan_night(night, profile)
-    problems = [*found.problems, *_header_problems(found.exposures)]
+    problems = list(found.problems)
     source = catalog if catalog is not None else find_catalog(night)
     joined: dict[str, pl.DataFrame] = {}
     if settings.unlabelled:
