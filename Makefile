@@ -50,7 +50,7 @@ real-stars: $(INSTALLED)
 	cp real-stars/results.md docs/results/real-stars.md
 
 builtin-stars: $(INSTALLED)
-	$(BIN)/python benchmarks/synthetic_vs_miles.py
+	$(BIN)/python benchmarks/synthetic_vs_miles.py $(DRCNET_SHARED_DATA) --out docs/results
 
 clean:
 	rm -rf demo real-stars .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,7 +11,8 @@ from drcnet.instruments import Amplifier, InstrumentProfile, instrument_names, l
 
 __all__ = ["check_pixels", "check_shape"]
 
-_RUN = 256  # pixels; half a kilobyte, the smallest block a disk or a network loses
+_LOST = 256  # pixels; half a kilobyte, the smallest block a disk or a network loses
+_RUN = 8  # pixels side by side: noise does not write so many of one value
 _EMPTY = (0, 32768)  # what zeroed bytes read as, without and with the offset of unsigned integers
 _ENOUGH_ROWS = 400  # of the overscan, spread over it, to judge its level and noise
 _SATURATED = 0.5  # share of saturated pixels above which a frame is of no use
@@ -73,26 +74,30 @@ def check_pixels(path: Path, raw: NDArray[Any], profile: InstrumentProfile) -> N
     if share > _SATURATED:
         raise FrameError(path, "light below saturation", f"{share:.0%} of the pixels saturated")
     for value in _EMPTY:
-        _refuse_block(path, raw, value)
+        _refuse_block(path, raw, value, profile.image_area)
     for number, amp in enumerate(profile.amplifiers):
         _check_overscan(path, raw, number, amp)
 
 
-def _refuse_block(path: Path, raw: NDArray[Any], value: int) -> None:
+def _refuse_block(
+    path: Path, raw: NDArray[Any], value: int, image_area: tuple[slice, ...]
+) -> None:
     """Look for pixels of one exact value, side by side in the file's own order.
 
-    A bias level stands under every real pixel and noise moves it, so a long run of zeros was
-    never read from a chip.
+    A bias level stands under every real pixel and noise moves it, so runs of zeros were never
+    read from a chip, whether they fill whole rows or a part of many.
     """
     equal = raw == value
-    if np.count_nonzero(equal) < _RUN:
+    only_overscan = np.count_nonzero(equal[image_area]) < _RUN  # that has words of its own
+    if only_overscan or np.count_nonzero(equal) < _LOST:
         return
     edges = np.flatnonzero(np.diff(equal.ravel(), prepend=False, append=False))
     starts, lengths = edges[::2], edges[1::2] - edges[::2]
-    longest = int(np.argmax(lengths))
-    if lengths[longest] >= _RUN:
-        y, x = divmod(int(starts[longest]), raw.shape[1])
-        came = f"a block of {lengths[longest]} pixels of {value} from (y, x) = ({y}, {x})"
+    runs = lengths >= _RUN
+    lost = int(lengths[runs].sum())
+    if lost >= _LOST:
+        y, x = divmod(int(starts[runs][0]), raw.shape[1])
+        came = f"a block of {lost} pixels of {value} from (y, x) = ({y}, {x})"
         raise FrameError(path, "a signal in every part of the frame", came)
 
 
