@@ -7,10 +7,12 @@ import polars as pl
 
 from drcnet.config import SplitSettings
 from drcnet.dataset.intervals import interval_names
+from drcnet.dataset.pools import NOT_TAKEN
 from drcnet.stripes.flags import MEANINGS, FiberFlag
 
 __all__ = ["flag_table", "flow_table", "paper_table1", "snr_histogram"]
 
+_SUBSET = "taken into this subset"
 _PART_NAMES = {"train": "Train", "validation": "Validation", "test": "Test", "unused": "Unused"}
 
 
@@ -34,6 +36,7 @@ def flow_table(index: pl.DataFrame, split: pl.DataFrame) -> pl.DataFrame:
     known_snr = pl.col("snrr").is_not_null() & pl.col("snrr").is_not_nan()
     tests = {
         "fibres of all exposures": pl.lit(value=True),
+        _SUBSET: pl.col("reason") != NOT_TAKEN,
         "both arms measured": (flags & int(FiberFlag.ARM_MISSING | FiberFlag.FRAME_REFUSED)) == 0,
         "fibre alive and on the chip": (flags & int(FiberFlag.DEAD | FiberFlag.OFF_CHIP)) == 0,
         "not on blank sky": (flags & int(FiberFlag.SKY_FIBER)) == 0,
@@ -44,6 +47,8 @@ def flow_table(index: pl.DataFrame, split: pl.DataFrame) -> pl.DataFrame:
     steps, kept = [], index
     for step, test in tests.items():
         before, kept = len(kept), kept.filter(test)
+        if step == _SUBSET and before == len(kept):
+            continue
         steps.append(_step(step, kept, before - len(kept)))
     for part, name in _PART_NAMES.items():
         rows = split.filter((pl.col("part") == part) & known_snr)

@@ -7,7 +7,7 @@ The rule is LAMOST's: CLASS must be STAR, and SUBCLASS begins with an MK class (
 import polars as pl
 
 from drcnet.config import PrepareSettings
-from drcnet.dataset.pools import REJECTING
+from drcnet.dataset.pools import NOT_TAKEN, REJECTING
 from drcnet.stripes.flags import FiberFlag
 
 __all__ = ["LEFT_OUT_SCHEMA", "add_labels", "left_out"]
@@ -21,11 +21,11 @@ LEFT_OUT_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 """Columns of `left_out.parquet`."""
 
-_STAGES = ("frame", "fibre", "label", "split")
+_STAGES = ("subset", "frame", "fibre", "label", "split")
 _EXAMPLES = 3
 _FAINTER = "fainter than the limit, of a star that is trained or validated on"
 _TYPE = r"^(?:sd|[dg])?[OBAFGKM]\d"
-_LUMINOSITY = r"^(?:sd|[dg])?[OBAFGKM]\d(?:\.\d)?\s*(Ia|Iab|Ib|III|II|IV|V|I)(?:[^IVab]|$)"
+_LUMINOSITY = r"^(?:sd|[dg])?[OBAFGKM]\d(?:\.\d)?\s*(Iab|Ia|Ib|III|II|IV|I|VI|V)"
 _OTHER_LETTER = r"[/-]\s*([OBAFGKM])"
 _OTHER_DIGIT = r"^(?:sd|[dg])?[OBAFGKM]\d(?:\.\d)?\s*[/-]\s*(?:[OBAFGKM])?(\d)"
 
@@ -104,9 +104,9 @@ def left_out(index: pl.DataFrame, split: pl.DataFrame) -> pl.DataFrame:
     Returns
     -------
     DataFrame
-        Columns of `LEFT_OUT_SCHEMA`: the stage ('frame', 'fibre', 'label', 'split'), the reason,
-        how many rows and named stars, and the first few as 'exposure fibre (subclass)'. The rows
-        add up to those of the index that stand in no part but 'unused'.
+        Columns of `LEFT_OUT_SCHEMA`: the stage ('subset', 'frame', 'fibre', 'label', 'split'),
+        the reason, how many rows and named stars, and the first few as 'exposure fibre
+        (subclass)'. The rows add up to those of the index that stand in no part but 'unused'.
     """
     used = split.filter(pl.col("part") != "unused").select("row", used=pl.lit(value=True))
     rows = index.join(used, on="row", how="left").filter(pl.col("used").is_null()).sort("row")
@@ -114,7 +114,9 @@ def left_out(index: pl.DataFrame, split: pl.DataFrame) -> pl.DataFrame:
     refused = (flags & int(FiberFlag.ARM_MISSING | FiberFlag.FRAME_REFUSED)) != 0
     blocked = (flags & int(REJECTING | FiberFlag.SKY_FIBER)) != 0
     stage = (
-        pl.when(refused)
+        pl.when(pl.col("reason") == NOT_TAKEN)
+        .then(pl.lit("subset"))
+        .when(refused)
         .then(pl.lit("frame"))
         .when(blocked)
         .then(pl.lit("fibre"))

@@ -209,7 +209,8 @@ def finish_store(
     """
     name = split_digest(split)
     try:
-        write_split(folder / "split.parquet", split)
+        dealt = SplitSettings.model_validate(origin["settings"]["split"])
+        write_split(folder / "split.parquet", split, dealt)
         with atomic_write(folder / "left_out.parquet") as partial:
             left_out(index, split).write_parquet(partial)
         write_provenance(folder, origin | {"split_digest": name})
@@ -314,7 +315,7 @@ def _copy_exposure(piece: _Piece, folder: Path, number: int) -> pl.DataFrame:
     copy_shards(piece.work, piece.number, folder, number)
     n_fiber = piece.store.n_fiber
     row = pl.int_range(number * n_fiber, (number + 1) * n_fiber, dtype=pl.Int64)
-    rows = _rows(piece).with_columns(row=row).select(INDEX_SCHEMA)
+    rows = _rows(piece).with_columns(row=row).select(list(INDEX_SCHEMA))
     part = folder / "parts" / find_part(piece.work, piece.key).name
     metadata = {name: piece.metadata[name] for name in ("inputs", "shards")}
     try:

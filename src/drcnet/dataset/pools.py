@@ -4,10 +4,13 @@ import polars as pl
 
 from drcnet.stripes.flags import FiberFlag
 
-__all__ = ["POOLS", "REJECTING", "pool_of"]
+__all__ = ["NOT_TAKEN", "POOLS", "REJECTING", "pool_of"]
 
 POOLS = ("labelled", "unlabelled", "sky", "rejected")
 """Star with a label; star without one; blank sky; nothing that can be used."""
+
+NOT_TAKEN = "not taken into this subset"
+"""The `reason` of a row that is there only because its exposure is."""
 
 REJECTING = FiberFlag.DEAD | FiberFlag.OFF_CHIP | FiberFlag.ARM_MISSING | FiberFlag.FRAME_REFUSED
 """With one of these a fibre's pixels are not those of a star or of the sky in both arms."""
@@ -19,14 +22,14 @@ def pool_of() -> pl.Expr:
     Returns
     -------
     Expr
-        One of `POOLS`, from the columns `flags` and `usable`. Where there was no catalogue,
-        'sky' is the frame's own guess.
+        One of `POOLS`, from the columns `flags`, `reason` and `usable`. Where there was no
+        catalogue, 'sky' is the frame's own guess.
     """
     flags = pl.col("flags")
     return (
         pl.when(pl.col("usable"))
         .then(pl.lit("labelled"))
-        .when((flags & int(REJECTING)) != 0)
+        .when(((flags & int(REJECTING)) != 0) | (pl.col("reason") == NOT_TAKEN))
         .then(pl.lit("rejected"))
         .when((flags & int(FiberFlag.SKY_FIBER)) != 0)
         .then(pl.lit("sky"))

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from polars import selectors
 
 from drcnet.dataset.index import INDEX_SCHEMA
 from drcnet.dataset.merge import Derived, copy_shards, finish_store, open_local
+from drcnet.dataset.pools import NOT_TAKEN
 from drcnet.dataset.shards import ARMS, ARRAYS, shard_path
 from drcnet.dataset.split import PARTS, read_split
 from drcnet.dataset.store import (
@@ -28,10 +30,7 @@ from drcnet.dataset.writing import cannot_write, new_folder
 from drcnet.errors import StoreError
 from drcnet.provenance import atomic_write, digest, make_provenance
 
-__all__ = ["NOT_TAKEN", "parse_rows", "subset_store"]
-
-NOT_TAKEN = "not taken into this subset"
-"""The `reason` of a row that is there only because its exposure is."""
+__all__ = ["parse_rows", "subset_store"]
 
 
 def parse_rows(text: str) -> NDArray[np.int64]:
@@ -170,8 +169,9 @@ def _taken(
 
 
 def _meeting(index: pl.DataFrame, where: str) -> NDArray[np.bool_]:
+    known = index.with_columns(selectors.float().fill_nan(None))  # NaN would exceed every limit
     try:
-        met = index.select(pl.sql_expr(where).alias("met"))["met"]
+        met = known.select(pl.sql_expr(where).alias("met"))["met"]
     except pl.exceptions.PolarsError as err:
         came = f"{where!r} ({str(err).strip().splitlines()[0]})"
         raise StoreError("where", "a condition on the index, as SQL", came) from err
@@ -210,10 +210,10 @@ def _copy_exposure(
     target = folder / "parts" / f"{store.exposures[number]}.{digest(inputs)}.parquet"
     try:
         with atomic_write(target) as partial:
-            rows.select(INDEX_SCHEMA).write_parquet(partial, metadata=metadata)
+            rows.select(list(INDEX_SCHEMA)).write_parquet(partial, metadata=metadata)
     except OSError as err:
         raise cannot_write(target, err) from err
-    return rows.select(INDEX_SCHEMA)
+    return rows.select(list(INDEX_SCHEMA))
 
 
 def _copy_some(
