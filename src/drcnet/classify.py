@@ -7,6 +7,7 @@ card says, so training and use cannot drift apart. No catalogue is needed.
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from drcnet.dataset.exposure import (
     fiber_table,
     measure_exposure,
 )
+from drcnet.dataset.loader import see
 from drcnet.dataset.parallel import run_tasks
 from drcnet.dataset.store import ARMS, Progress
 from drcnet.errors import FrameError
@@ -204,7 +206,8 @@ def classify_stripes(measured: ExposureStripes, classifier: Classifier) -> pl.Da
     probability = np.full((len(fibers), len(classes)), np.nan)
     if chosen.any():
         view = classifier.card.view
-        x = np.stack([getattr(measured.arms[arm], view)[chosen] for arm in ARMS], axis=1)
+        seen = [see(view, partial(getattr, measured.arms[arm]))[chosen] for arm in ARMS]
+        x = np.stack(seen, axis=1)
         probability[chosen] = classifier.probabilities(x)
     known = np.isfinite(probability).all(axis=1)
     best = np.where(known, np.nan_to_num(probability).argmax(axis=1), -1)

@@ -3,8 +3,9 @@
 A set of the paper's size is 2 GB as stripes, so it lies in memory whole; nothing is read twice.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,10 +17,16 @@ from drcnet.dataset.store import Progress, Store
 from drcnet.errors import StoreError
 from drcnet.stripes.normalize import normalize
 
-__all__ = ["VIEWS", "Samples", "batch_rows", "epoch_order", "load_part"]
+__all__ = ["VIEWS", "Samples", "batch_rows", "epoch_order", "load_part", "see"]
 
-VIEWS = {"stripes": "stripes", "box": "box", "optimal": "optimal"}
-"""View to the array of the store that shows it."""
+VIEWS = {
+    "stripes": ("stripes",),
+    "box": ("box",),
+    "optimal": ("optimal",),
+    "box-sky": ("box", "sky"),
+    "optimal-sky": ("optimal", "sky"),
+}
+"""View to the array of the store that shows it, and to what is taken off that."""
 
 _CHUNK = 256  # rows normalised at once: bounds the memory, and the result does not depend on it
 
@@ -110,8 +117,8 @@ def load_part(
         From `drcnet.dataset.split.read_split`.
     part : {'train', 'validation', 'test', 'unused'}
         Which rows.
-    view : {'stripes', 'box', 'optimal'}
-        Which array.
+    view : str
+        One of `VIEWS`.
     classes : sequence of str
         Class names, in the order of the labels.
     progress : callable, optional
@@ -138,7 +145,7 @@ def load_part(
     number = {name: k for k, name in enumerate(classes)}
     label = np.array([number[name] for name in rows["class"]], dtype=np.int64)
     row = rows["row"].to_numpy().astype(np.int64)
-    x = store.read(VIEWS[view], row, progress=progress).astype(np.float32, copy=False)
+    x = see(view, lambda name: store.read(name, row, progress=progress))
     lit: NDArray[np.bool_] = np.asarray(np.isfinite(x).reshape(len(x), 2, -1).any(axis=2))
     dark = ~(lit[:, 0] & lit[:, 1])
     if dark.any():
@@ -148,6 +155,28 @@ def load_part(
             f"{dark.sum()} without a finite pixel, the first is row {row[dark][0]}",
         )
     return Samples(torch.from_numpy(x), torch.from_numpy(label), row, tuple(classes))
+
+
+def see(view: str, get: Callable[[str], NDArray[Any]]) -> NDArray[np.float32]:
+    """Put a view together.
+
+    Parameters
+    ----------
+    view : str
+        One of `VIEWS`.
+    get : callable
+        get(name) gives an array of the store by its name.
+
+    Returns
+    -------
+    ndarray, float32
+        Electrons; the sky taken off where the view has none.
+    """
+    shown, *taken = VIEWS[view]
+    x = get(shown).astype(np.float32, copy=False)
+    for name in taken:
+        x = x - get(name).astype(np.float32, copy=False)
+    return x
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> Tensor:

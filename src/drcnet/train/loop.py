@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ from torch.utils.tensorboard import SummaryWriter
 
 from drcnet.checkpoint import pick_device
 from drcnet.config import TrainSettings
+from drcnet.dataset.augment import Augmenter
 from drcnet.dataset.loader import Samples, batch_rows, epoch_order
 from drcnet.dataset.store import Progress
 from drcnet.errors import CheckpointError
 from drcnet.provenance import atomic_write
+from drcnet.stripes.normalize import normalize
 from drcnet.train.recipe import (
     EarlyStopping,
     Loss,
@@ -151,6 +153,13 @@ class _Bench:
     validation: Samples
     steps: int
     progress: Progress | None
+    augmenter: Augmenter | None
+
+    def batch(self, rows: Tensor, epoch: int) -> Tensor:
+        """Normalised input of some training stars, changed where the settings ask for it."""
+        if self.augmenter is None:
+            return self.train.x[rows]
+        return normalize(self.augmenter.batch(rows, epoch), self.settings.normalize)
 
 
 def fit_network(
@@ -232,6 +241,9 @@ def _set_up(
     if settings.class_weights == "inverse":
         weights = class_weights(data.train.label, len(task.classes)).to(device)
     model, optimizer = fabric.setup(state.model, state.optimizer)
+    augmenter = None if data.augmenter is None else data.augmenter.to(device)
+    x = data.train.x.to(device) if augmenter is None else augmenter.x
+    train = replace(data.train, x=x, label=data.train.label.to(device))
     steps = len(list(batch_rows(torch.arange(len(data.train)), settings.batch_size)))
     return _Bench(
         settings,
@@ -239,10 +251,11 @@ def _set_up(
         model,
         optimizer,
         make_loss(settings, weights),
-        data.train.to(device),
-        data.validation.to(device),
+        train,
+        data.judged.to(device),
         steps,
         progress,
+        augmenter,
     )
 
 
@@ -260,7 +273,7 @@ def _epoch(bench: _Bench, state: State) -> dict[str, float]:
         if done > 1 and settings.max_seconds is not None and clock >= settings.max_seconds:
             break
         rate = learning_rate(settings, _progress(bench, state.step, clock))
-        total += _step(bench, rows, rate)
+        total += _step(bench, rows, rate, epoch)
         state.step += 1
         seen += len(rows)
         if bench.progress is not None:
@@ -273,13 +286,13 @@ def _epoch(bench: _Bench, state: State) -> dict[str, float]:
     return dict(zip(LOG_COLUMNS, values, strict=True))
 
 
-def _step(bench: _Bench, rows: Tensor, rate: float) -> Tensor:
+def _step(bench: _Bench, rows: Tensor, rate: float, epoch: int) -> Tensor:
     """One optimizer step; the summed loss and the hits of the batch, still on the device."""
     for group in bench.optimizer.param_groups:
         group["lr"] = rate
     label = bench.train.label[rows]
     bench.optimizer.zero_grad(set_to_none=True)
-    logits = bench.model(bench.train.x[rows])
+    logits = bench.model(bench.batch(rows, epoch))
     loss = bench.loss(logits, label)
     bench.fabric.backward(loss)
     bench.optimizer.step()

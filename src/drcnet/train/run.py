@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -165,10 +166,11 @@ def _fit_classical(task: Task, data: Data, run: Path) -> Outcome:
     model = data.build(task)
     if not isinstance(model, Fitted):
         raise TypeError(f"{task.entry.name} is registered as classical, but is no Fitted")
+    x, label = _with_copies(data, settings)
     try:
         model.fit(
-            data.train.x.numpy(),
-            data.train.label.numpy(),
+            x.numpy(),
+            label.numpy(),
             seed=settings.seed,
             balanced=settings.class_weights == "inverse",
         )
@@ -178,12 +180,23 @@ def _fit_classical(task: Task, data: Data, run: Path) -> Outcome:
     loss = make_loss(settings, None)
     row = {"epoch": 1.0, "learning_rate": 0.0}
     for part, samples in (("train", data.train), ("validation", data.validation)):
-        logits = predict(model, samples.x, torch.device("cpu"), how="none")
+        logits = predict(model, samples.x, _CPU, how=data.normalize)
         row[f"{part}_loss"] = float(loss(logits, samples.label))
         row[f"{part}_accuracy"] = float((logits.argmax(1) == samples.label).double().mean())
     row["seconds"] = round(time.perf_counter() - t_start, 3)
     write_log(run, [row])
     return Outcome(model, dict(model.state_dict()), [row], best_epoch=1, stopped="fitted")
+
+
+def _with_copies(data: Data, settings: TrainSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    """The training stars, normalised, and the changed copies of them that are asked for."""
+    train, augmenter = data.train.normalized(data.normalize), data.augmenter
+    if augmenter is None:
+        return train.x, train.label
+    copies = range(1, settings.augment.copies + 1)
+    changed = [replace(train, x=augmenter.copy(k)).normalized(settings.normalize) for k in copies]
+    sets = [train, *changed]
+    return torch.cat([one.x for one in sets]), torch.cat([one.label for one in sets])
 
 
 def _write_predictions(
@@ -193,8 +206,8 @@ def _write_predictions(
     device = pick_device(task.settings.device) if task.entry.kind == "torch" else _CPU
     model = model.to(device).eval()
     found = {
-        "train": [_probabilities(model, data.train.x, device, "none")],
-        "validation": [_probabilities(model, data.validation.x, device, "none")],
+        "train": [_probabilities(model, data.train.x, device, data.normalize)],
+        "validation": [_probabilities(model, data.validation.x, device, data.normalize)],
         "test": [],
     }
     tested = task.split.filter(pl.col("part") == "test").sort("row")

@@ -1,6 +1,6 @@
 """What is to be learnt: the stars of a split, the model and its options, all checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from drcnet.config import TrainSettings
+from drcnet.dataset.augment import Augmenter, make_augmenter
 from drcnet.dataset.loader import Samples, load_part
 from drcnet.dataset.split import read_split, split_digest, split_file
 from drcnet.dataset.store import Progress, Store, open_store
@@ -19,7 +20,7 @@ from drcnet.train.recipe import shuffled_labels
 
 __all__ = ["Data", "Outcome", "Task", "load_data", "read_task"]
 
-_FLAT = ("box", "optimal")
+_FLAT = ("box", "optimal", "box-sky", "optimal-sky")
 _VIEWS_OF = {"stripes": ("stripes",), "box": _FLAT, "optimal": _FLAT}
 
 
@@ -59,19 +60,29 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """The stars to learn from, normalised, in memory.
+    """The stars to learn from, in memory.
 
     Parameters
     ----------
     train, validation : Samples
         The two parts.
+    judged : Samples
+        The validation part as the loss is measured on it: normalised, and where the training
+        stars are changed, changed once in the same manner.
     options : dict
         Every keyword argument of the model, the size of the input among them.
+    normalize : str
+        How `train` and `validation` are still to be normalised; 'none' where they are.
+    augmenter : Augmenter or None
+        Changes the training stars, which then are electrons.
     """
 
     train: Samples
     validation: Samples
+    judged: Samples
     options: dict[str, Any]
+    normalize: str = "none"
+    augmenter: Augmenter | None = None
 
     def build(self, task: Task) -> nn.Module:
         """Build the model with the initial weights of the seed.
@@ -169,7 +180,7 @@ def read_task(work: Path, settings: TrainSettings) -> Task:
 
 
 def load_data(task: Task, progress: Progress | None = None) -> Data:
-    """Read the training and validation stars, normalised.
+    """Read the training and validation stars.
 
     Parameters
     ----------
@@ -184,10 +195,11 @@ def load_data(task: Task, progress: Progress | None = None) -> Data:
         In memory; labels in random order where the settings ask for it.
     """
     settings = task.settings
+    augmented, how = settings.augment.active, settings.normalize
     train, validation = (
         load_part(
             task.store, task.split, part, view=task.view, classes=task.classes, progress=progress
-        ).normalized(settings.normalize)
+        ).normalized("none" if augmented else how)
         for part in ("train", "validation")
     )
     if settings.shuffle_labels:
@@ -206,7 +218,18 @@ def load_data(task: Task, progress: Progress | None = None) -> Data:
         size["n_spatial"] = train.x.shape[2]
     known = task.entry.options
     options = known | {k: v for k, v in size.items() if k in known} | settings.options
-    return Data(train, validation, options)
+    if not augmented:
+        return Data(train, validation, validation, options)
+    augmenter, judge = (_augmenter(task, samples) for samples in (train, validation))
+    judged = replace(validation, x=judge.copy(0)).normalized(how)
+    return Data(train, validation, judged, options, how, augmenter)
+
+
+def _augmenter(task: Task, samples: Samples) -> Augmenter:
+    settings = task.settings
+    return make_augmenter(
+        task.store, samples, task.view, settings=settings.augment, seed=settings.seed
+    )
 
 
 def _prepared(store: Store) -> dict[str, Any]:

@@ -1,0 +1,357 @@
+"""The same star at a lower S/N, truly; shifts, sky, neighbours: on the device, before normalising.
+
+A stripe of electrons D has the expectation M = star + rest (sky, neighbours) and the variance
+M + r^2 (r: read noise). With the star f times as bright the expectation is
+E = f M + (1 - f) rest and the variance E + r^2. The scaled stripe f D already has f^2 (M + r^2),
+so that
+
+    f D + (1 - f) rest + noise of variance f (1 - f) M + (1 - f) rest + (1 - f^2) r^2
+
+is what the fainter star would have given; no term is ever negative. D itself stands for M in the
+variance: right on average. The added noise is Gaussian, which electrons by the dozen are.
+
+The box sum follows the same rule with the read noise of all its pixels. An optimal extraction's
+variance is Horne's (1986) at the old and at the new brightness, from the same profile.
+
+Shapes: B stars, S pixels across, L along wavelength.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from drcnet.config import AugmentSettings
+from drcnet.dataset.augment_draw import Draw, draw_rows
+from drcnet.dataset.augment_scene import NODES, Scene, read_scene, read_skies
+from drcnet.dataset.loader import Samples
+from drcnet.dataset.store import Store
+
+__all__ = ["Augmenter", "add_noise", "fade", "make_augmenter"]
+
+_CHUNK = 64  # stars changed at once: bounds the memory
+_PIVOT = 6250.0  # angstrom at which reddening leaves the light as it is
+_CCM_A = (0.32999, -0.77530, 0.01979, 0.72085, -0.02427, -0.50447, 0.17699, 1.0)
+_CCM_B = (-2.09002, 5.30260, -0.62251, -5.38434, 1.07233, 2.28305, 1.41338, 0.0)
+_SPILL_DECAY = 0.6  # a neighbour's wing, from one pixel to the next
+
+
+def fade(x: Tensor, scene: Scene, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """Take stars to a fraction of their light.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, 2, S, L) or (B, 2, L)
+        Electrons, as a view shows them.
+    scene : Scene
+        Of the same stars.
+    factor : Tensor, broadcastable to `x`
+        In (0, 1].
+
+    Returns
+    -------
+    faded : Tensor, shape of `x`
+        Expected electrons, with what noise the scaled stripe brings along.
+    missing : Tensor, shape of `x`
+        Variance still to be added; not negative.
+
+    Examples
+    --------
+    >>> nothing = torch.zeros(0)
+    >>> rest, read = torch.full((1, 1, 1), 40.0), torch.full((1, 1), 9.0)
+    >>> scene = Scene(rest, read, nothing, nothing, nothing, nothing)
+    >>> faded, missing = fade(torch.full((1, 1, 1), 1040.0), scene, torch.tensor(0.1))
+    >>> faded.item(), round(missing.item(), 2)  # 140 + 9 wanted; 0.01 * (1040 + 9) is there
+    (140.0, 138.51)
+    """
+    faded = factor * x + (1 - factor) * scene.keep
+    wanted, there = _variance(x, faded, scene, factor)
+    missing = wanted - factor**2 * there
+    if len(scene.sky_error):
+        # (1 - f) of the measured sky, with its own noise, was put back; a view without sky
+        # lacks that noise instead, f of which is left in f D
+        lacks = 1 - factor**2 if len(scene.sky) else -((1 - factor) ** 2)
+        missing = missing + lacks * scene.sky_error
+    return faded, missing.clamp(min=0)
+
+
+def add_noise(x: Tensor, variance: Tensor, seed: tuple[int, ...]) -> Tensor:
+    """Add Gaussian noise, star by star from a seed of its own.
+
+    Parameters
+    ----------
+    x, variance : Tensor, shape (B, ...)
+        What to add it to, and its variance.
+    seed : tuple of int
+        One a star; the same on every device gives other, equally good numbers.
+
+    Returns
+    -------
+    Tensor, shape of `x`
+        With noise.
+    """
+    noise = torch.empty_like(x)
+    generator = torch.Generator(x.device)
+    for number, one in zip(seed, noise, strict=True):
+        one.normal_(generator=generator.manual_seed(number))
+    return x + noise * variance.sqrt()
+
+
+@dataclass(frozen=True, eq=False)
+class Augmenter:
+    """Training stars and how they are changed.
+
+    Parameters
+    ----------
+    settings : AugmentSettings
+        What is done.
+    seed : int
+        The run's.
+    row : ndarray, shape (n,), int64
+        Rows of the store.
+    x : Tensor, shape (n, 2, S, L) or (n, 2, L)
+        Their electrons, as the view shows them.
+    scene : Scene
+        What surrounds them; on the device of `x`.
+    skies : Tensor, shape (m, 2, S, L) or (m, 2, L)
+        The same view of sky fibres; needed where `settings.replace_sky`.
+    """
+
+    settings: AugmentSettings
+    seed: int
+    row: NDArray[np.int64]
+    x: Tensor
+    scene: Scene
+    skies: Tensor
+
+    def to(self, device: torch.device) -> "Augmenter":
+        """Move the stars.
+
+        Parameters
+        ----------
+        device : torch.device
+            Where to.
+
+        Returns
+        -------
+        Augmenter
+            The same there.
+        """
+        parts = (self.x.to(device), self.scene.to(device), self.skies.to(device))
+        return Augmenter(self.settings, self.seed, self.row, *parts)
+
+    def batch(self, at: Tensor, epoch: int) -> Tensor:
+        """Change some stars.
+
+        Parameters
+        ----------
+        at : Tensor of int64, shape (B,)
+            Positions among the stars.
+        epoch : int
+            Epoch, or number of the copy: each gives other numbers.
+
+        Returns
+        -------
+        Tensor, shape (B, 2, S, L) or (B, 2, L)
+            Electrons, not normalised; they depend on seed, epoch and each star's row alone.
+        """
+        row = self.row[at.cpu().numpy()]
+        draw = draw_rows(self.settings, row, self.seed, epoch).to(self.x.device)
+        scene, x = self.scene.take(at), self.x[at]
+        factor = _factor(draw, scene)
+        factor = factor[:, :, None] if x.ndim == 4 else factor
+        faded, missing = fade(x, scene, factor)
+        if self.settings.replace_sky:
+            faded, missing = self._other_sky(x, scene, factor, draw)
+        faded, left = _bend(faded, draw)
+        missing = missing + (1 - left) * factor**2 * _variance(x, x, scene, factor)[1]
+        faded, missing = self._spill(faded, missing, draw)
+        out = add_noise(_strike(faded, draw), missing, draw.seed)
+        lost = draw.lost.reshape(*draw.lost.shape, *[1] * (out.ndim - 2))
+        return out.masked_fill(lost, torch.nan)
+
+    def copy(self, epoch: int) -> Tensor:
+        """Change all stars once.
+
+        Parameters
+        ----------
+        epoch : int
+            Number of the copy.
+
+        Returns
+        -------
+        Tensor, shape (n, 2, S, L) or (n, 2, L)
+            Electrons, not normalised.
+        """
+        out = torch.empty_like(self.x)
+        for at in torch.arange(len(self.x)).split(_CHUNK):
+            out[at] = self.batch(at.to(self.x.device), epoch)
+        return out
+
+    def _other_sky(
+        self, x: Tensor, scene: Scene, factor: Tensor, draw: Draw
+    ) -> tuple[Tensor, Tensor]:
+        """The star alone before another sky, which brings its own noise and neighbours.
+
+        Where the star's own sky was noisier than the faded star may be, nothing is added, and
+        a little noise is too much; the other fibre's throughput and trace stay its own.
+        """
+        star = factor * (x - scene.keep)
+        wanted, there = _variance(x, star + scene.keep, scene, factor)
+        dark = _variance(x, scene.keep, scene, torch.zeros_like(factor))[0]
+        other = self.skies[(draw.sky_row * len(self.skies)).long()]
+        return star + other, (wanted - dark - factor**2 * there).clamp(min=0)
+
+    def _spill(self, x: Tensor, variance: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Light of another star, coming in from one side."""
+        if not draw.spill.any():
+            return x, variance
+        light = self.x[(draw.partner * len(self.x)).long()].clamp(min=0)
+        share = draw.spill.abs()[:, None, None]
+        if x.ndim == 3:
+            added = share * light
+        else:
+            wing = _SPILL_DECAY ** torch.arange(x.shape[2], device=x.device)
+            wing = wing / wing.sum()
+            side = torch.where(draw.spill[:, None] > 0, wing, wing.flip(0))  # (B, S)
+            added = (share * light.sum(dim=2))[:, :, None] * side[:, None, :, None]
+        return x + added, variance + added
+
+
+def make_augmenter(
+    store: Store, samples: Samples, view: str, *, settings: AugmentSettings, seed: int
+) -> Augmenter:
+    """Read what surrounds some stars, and the sky fibres where they are asked for.
+
+    Parameters
+    ----------
+    store : Store
+        A finished store with its `traces/`.
+    samples : Samples
+        Stars as electrons, not normalised.
+    view : str
+        The view that they are in.
+    settings : AugmentSettings
+        What is to be done.
+    seed : int
+        The run's.
+
+    Returns
+    -------
+    Augmenter
+        On the CPU.
+
+    Raises
+    ------
+    StoreError
+        The store does not hold what is needed (see `read_scene`), or no sky fibre where the sky
+        is to be replaced.
+    """
+    scene = read_scene(store, samples.row, samples.x.numpy(), view)
+    skies = torch.zeros(0)
+    if settings.replace_sky:
+        skies = torch.from_numpy(read_skies(store, view))
+    return Augmenter(settings, seed, samples.row, samples.x, scene, skies)
+
+
+def _variance(x: Tensor, faded: Tensor, scene: Scene, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """Variance with the star at `factor` of its light, and at all of it."""
+    if len(scene.nodes):
+        wanted = scene.nodes[:, :, 0]
+        for g in range(len(NODES) - 1):
+            width = NODES[g + 1] - NODES[g]
+            part = ((factor - NODES[g]) / width).clamp(0, 1)
+            wanted = wanted + part * (scene.nodes[:, :, g + 1] - scene.nodes[:, :, g])
+        return wanted, scene.nodes[:, :, -1]
+    floor = scene.floor.reshape(*scene.floor.shape, *[1] * (x.ndim - 2))
+    if len(scene.sky):
+        floor = floor + scene.sky
+    return faded + floor, x + floor
+
+
+def _factor(draw: Draw, scene: Scene) -> Tensor:
+    """Factor on the star along wavelength, nowhere above 1; shape (B, 2, L)."""
+    along = torch.linspace(-1, 1, scene.wavelength.shape[-1], device=draw.scale.device)
+    relative = (1 + draw.tilt[..., None] * along).clamp(min=0.05)
+    if draw.reddening.any():
+        relative = relative * 10 ** (-0.4 * draw.reddening[:, None, None] * _dust(scene))
+    relative = relative / relative.amax(dim=(1, 2), keepdim=True)
+    return draw.scale[:, None, None] * relative
+
+
+def _dust(scene: Scene) -> Tensor:
+    """Extinction per E(B-V), less that at 6250 angstrom, R_V = 3.1.
+
+    Cardelli, Clayton & Mathis 1989 (ApJ 345, 245), equations 3a and 3b.
+    """
+    y = 1e4 / scene.wavelength - 1.82
+    return _curve(y) - _curve(torch.tensor(1e4 / _PIVOT - 1.82))
+
+
+def _curve(y: Tensor) -> Tensor:
+    value = torch.zeros_like(y)
+    for a, b in zip(_CCM_A, _CCM_B, strict=True):
+        value = value * y + (3.1 * a + b)
+    return value
+
+
+def _bend(x: Tensor, draw: Draw) -> tuple[Tensor, Tensor | float]:
+    """Shift and broaden; also the share of the pixels' own noise variance that is left."""
+    left: Tensor | float = 1.0
+    if draw.wavelength_shift.any():
+        shift = draw.wavelength_shift[:, None].expand(-1, 2)
+        x, left = _shift(x, shift)
+    if x.ndim == 4 and (draw.trace_shift.any() or draw.broaden.any()):
+        x, kept = _shift(x.transpose(2, 3), draw.trace_shift)
+        w = draw.broaden[..., None, None]
+        beside = torch.cat([x[..., 1:], x[..., -1:]], -1) + torch.cat(
+            [x[..., :1], x[..., :-1]], -1
+        )
+        x = ((1 - 2 * w) * x + w * beside).transpose(2, 3)
+        left = left * kept * ((1 - 2 * w) ** 2 + 2 * w**2)
+    return x, left
+
+
+def _shift(x: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Shift along the last axis by linear interpolation; the ends are held.
+
+    Parameters
+    ----------
+    x : Tensor, shape (B, 2, ..., L)
+        What to shift.
+    shift : Tensor, shape (B, 2)
+        Pixels.
+
+    Returns
+    -------
+    shifted : Tensor, shape of `x`
+        Moved towards higher indices by `shift`.
+    left : Tensor, shape (B, 2, 1, ...)
+        Share of independent noise's variance that is left.
+    """
+    size = x.shape[-1]
+    shift = shift.reshape(*shift.shape, *[1] * (x.ndim - 2))
+    place = torch.arange(size, device=x.device) - shift
+    low = place.floor()
+    part = place - low
+    first = low.long().clamp(0, size - 1).expand_as(x)
+    second = (low.long() + 1).clamp(0, size - 1).expand_as(x)
+    shifted = (1 - part) * x.gather(-1, first) + part * x.gather(-1, second)
+    part = part[..., :1]
+    return shifted, (1 - part) ** 2 + part**2
+
+
+def _strike(x: Tensor, draw: Draw) -> Tensor:
+    """Leave cosmic rays: a pixel, and half as much in the next."""
+    if not draw.rays[..., 2].any():
+        return x
+    flat = x.reshape(*x.shape[:2], -1).clone()
+    size = x.shape[-1]
+    along = (draw.rays[..., 1] * (size - 1)).long()
+    across = (draw.rays[..., 0] * x.shape[2]).long() * size if x.ndim == 4 else 0
+    electrons = draw.rays[..., 2]
+    flat.scatter_add_(2, across + along, electrons)
+    flat.scatter_add_(2, across + along + 1, electrons / 2)
+    return flat.reshape(x.shape)

@@ -1,0 +1,315 @@
+"""What does not fade with a star: its sky, its neighbours, cosmic rays and the read noise.
+
+Light of one pixel of a stripe: star x P + sky x P + neighbours, P being the share of a fibre's
+light that falls on the pixel (measured on the flat). A star f times as bright has f x star; all
+else stays. What of the frame is known only through noise is never subtracted here: the stripe as
+a whole is scaled by f, and (1 - f) of the *expected* rest is put back.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from drcnet.config import StripeSettings
+from drcnet.dataset.augment_light import Geometry, fiber_light, make_geometry
+from drcnet.dataset.loader import VIEWS, see
+from drcnet.dataset.store import ARMS, Store
+from drcnet.errors import FrameError, StoreError
+from drcnet.stripes.calibration_file import read_calibration
+from drcnet.stripes.cut import BAD, COSMIC
+from drcnet.stripes.flags import FiberFlag
+from drcnet.stripes.polynomial import chebyshev_basis
+
+__all__ = ["NODES", "Scene", "read_scene", "read_skies"]
+
+NODES = (0.0, 0.03, 0.1, 0.3, 1.0)
+"""Factors at which the variance of an optimal extraction is held."""
+
+_FLAT_NAME = "{spid:02d}-{arm}-*.fits"
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Stars' surroundings, in the order of some `Samples`.
+
+    Parameters
+    ----------
+    keep : Tensor, shape (n, 2, 11, L) or (n, 2, L), float32
+        Expected electrons that stay when the star fades, as the view shows them (without the
+        sky in a view that has none).
+    floor : Tensor, shape (n, 2), float32
+        Read noise of one value, squared; 0 where `nodes` holds it.
+    sky : Tensor, shape (n, 2, L) or (0,), float32
+        Sky that the view took off; empty where it took none.
+    nodes : Tensor, shape (n, 2, 5, L) or (0,), float32
+        Variance of an optimal extraction with the star at `NODES` of its brightness; empty for
+        other views, where variance is light plus `floor`.
+    sky_error : Tensor, shape (n, 2, L) or (0,), float32
+        Variance of the measured sky; empty for stripes, where it is nothing beside the pixel's
+        own noise.
+    wavelength : Tensor, shape (n, 2, L), float32
+        Vacuum angstrom.
+    """
+
+    keep: Tensor
+    floor: Tensor
+    sky: Tensor
+    nodes: Tensor
+    sky_error: Tensor
+    wavelength: Tensor
+
+    def __len__(self) -> int:
+        """Count the stars."""
+        return len(self.keep)
+
+    def take(self, rows: Tensor) -> "Scene":
+        """Pick stars.
+
+        Parameters
+        ----------
+        rows : Tensor of int64, shape (m,)
+            Positions.
+
+        Returns
+        -------
+        Scene
+            Of those stars.
+        """
+        return self._each(lambda part: part[rows] if len(part) else part)
+
+    def to(self, device: torch.device) -> "Scene":
+        """Move all arrays.
+
+        Parameters
+        ----------
+        device : torch.device
+            Where to.
+
+        Returns
+        -------
+        Scene
+            The same there.
+        """
+        return self._each(lambda part: part.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Scene":
+        return replace(self, **{f.name: change(getattr(self, f.name)) for f in fields(self)})
+
+
+@dataclass(frozen=True, eq=False)
+class _Arm:
+    """One arm of one exposure: what the stars wanted from it are made of. n stars."""
+
+    light: NDArray[np.float32]  # (n, L) optimal
+    sky: NDArray[np.float32]  # (n, L)
+    profile: NDArray[np.float32]  # (n, S, L)
+    spilt: NDArray[np.float32]  # (n, S, L)
+    noise: NDArray[np.float64]  # (n,) squared read noise
+    n_sky: int
+
+
+def read_scene(store: Store, row: NDArray[np.int64], x: NDArray[np.float32], view: str) -> Scene:
+    """Work out what surrounds stars, from the store and its calibrations.
+
+    Parameters
+    ----------
+    store : Store
+        A finished store with its `traces/`.
+    row : ndarray, shape (n,), int64
+        Rows.
+    x : ndarray, shape (n, 2, 11, L) or (n, 2, L)
+        The view of those rows, electrons.
+    view : str
+        Which view `x` is.
+
+    Returns
+    -------
+    Scene
+        Row by row; on the CPU.
+
+    Raises
+    ------
+    StoreError
+        A calibration is absent, a row has no sky, or light was divided by the fibres'
+        throughput, so that its noise is not that of electrons any more.
+    """
+    settings = _stripe_settings(store)
+    out = _empty(x, view)
+    kept = np.arange(settings.row_start, settings.row_stop)
+    geometries: dict[Path, Geometry] = {}
+    for here, rows in _by_exposure(store, row):
+        facts = store.index[rows.tolist()]
+        offset = store.read("offset", rows)
+        light, sky = (store.read(name, _exposure_rows(store, rows)) for name in ("optimal", "sky"))
+        marked = store.read("mask", rows) & (BAD | COSMIC) if view == "stripes" else None
+        wave = store.read("wavelength", rows)
+        n_sky = _count_sky(store, rows)
+        for a, arm in enumerate(ARMS):
+            path = _calibration(store, facts, arm)
+            if path not in geometries:
+                geometries[path] = _geometry(path, settings)
+            fibers = rows % store.n_fiber
+            profile, spilt = fiber_light(geometries[path], offset[:, a], fibers, light[:, a])
+            noise = facts[f"read_noise_{arm}"].to_numpy() ** 2
+            one = _Arm(light[fibers, a], sky[fibers, a], profile, spilt, noise, n_sky)
+            _fill(out, here, a, one, view)
+            if marked is not None:
+                out["keep"][here, a] += _cosmics(x[here, a], marked[:, a], one)
+            degree = wave.shape[2] - 1
+            basis = chebyshev_basis(kept, geometries[path].n_wave, degree)
+            out["wavelength"][here, a] = wave[:, a] @ basis
+    _require_sky(store, row, out["keep"])
+    return Scene(**{name: torch.from_numpy(values) for name, values in out.items()})
+
+
+def read_skies(store: Store, view: str) -> NDArray[np.float32]:
+    """Read every sky fibre of the store that both arms show.
+
+    Parameters
+    ----------
+    store : Store
+        A finished store.
+    view : str
+        One of `VIEWS`.
+
+    Returns
+    -------
+    ndarray, shape (m, 2, 11, L) or (m, 2, L)
+        Electrons, with the noise of one sky fibre.
+
+    Raises
+    ------
+    StoreError
+        There is none.
+    """
+    flags = store.index["flags"].to_numpy()
+    bits = FiberFlag.SKY_FIBER | FiberFlag.DEAD | FiberFlag.OFF_CHIP | FiberFlag.ARM_MISSING
+    row = store.index["row"].to_numpy()[(flags & int(bits)) == int(FiberFlag.SKY_FIBER)]
+    x = see(view, lambda name: store.read(name, row))
+    x = x[np.isfinite(x).reshape(len(x), -1).all(axis=1)]
+    if not len(x):
+        raise StoreError(store.work, "sky fibres, to replace the sky", "none")
+    return x
+
+
+def _stripe_settings(store: Store) -> StripeSettings:
+    try:
+        settings = StripeSettings(**store.provenance["settings"]["prepare"]["stripes"])
+    except (KeyError, TypeError, ValueError) as err:
+        where = store.work / "provenance.json"
+        raise StoreError(where, "the settings of the stripes", str(err)) from err
+    if settings.fiber_flat:
+        raise StoreError(
+            store.work, "electrons, to know their noise (fiber_flat = false)", "fiber_flat = true"
+        )
+    return settings
+
+
+def _empty(x: NDArray[np.float32], view: str) -> dict[str, NDArray[np.float32]]:
+    n, n_arm, rows = len(x), x.shape[1], x.shape[-1]
+    nothing = np.zeros(0, np.float32)
+    spectrum = (n, n_arm, rows)
+    flat = view != "stripes"
+    return {
+        "keep": np.empty(x.shape, np.float32),
+        "floor": np.zeros((n, n_arm), np.float32),
+        "sky": np.empty(spectrum, np.float32) if len(VIEWS[view]) > 1 else nothing,
+        "nodes": np.empty((n, n_arm, len(NODES), rows), np.float32)
+        if VIEWS[view][0] == "optimal"
+        else nothing,
+        "sky_error": np.empty(spectrum, np.float32) if flat else nothing,
+        "wavelength": np.empty(spectrum, np.float32),
+    }
+
+
+def _by_exposure(
+    store: Store, row: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Positions and rows of each exposure in turn."""
+    exposure = row // store.n_fiber
+    for number in np.unique(exposure):
+        here = np.flatnonzero(exposure == number)
+        yield here, row[here]
+
+
+def _exposure_rows(store: Store, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    first = rows[0] // store.n_fiber * store.n_fiber
+    return np.arange(first, first + store.n_fiber, dtype=np.int64)
+
+
+def _count_sky(store: Store, rows: NDArray[np.int64]) -> int:
+    flags = store.index[_exposure_rows(store, rows).tolist()]["flags"].to_numpy()
+    return max(int(((flags & int(FiberFlag.SKY_FIBER)) > 0).sum()), 1)
+
+
+def _calibration(store: Store, facts: pl.DataFrame, arm: str) -> Path:
+    """The flat nearest in time, as `prepare` chooses it; any arc's, the profile is the flat's."""
+    spid, lmjm = int(facts["spid"][0]), int(facts["lmjm"][0])
+    folder = store.work / "traces"
+    if not isinstance(folder, Path):
+        raise StoreError(folder, "a work folder on this machine, with its traces", "a remote one")
+    found = sorted(folder.glob(_FLAT_NAME.format(spid=spid, arm=arm)))
+    if not found:
+        raise StoreError(
+            folder, f"the calibration of spectrograph {spid:02d}, arm {arm}", "no such file"
+        )
+    return min(found, key=lambda path: abs(int(path.stem.split("-")[2]) - lmjm))
+
+
+def _geometry(path: Path, settings: StripeSettings) -> Geometry:
+    try:
+        return make_geometry(read_calibration(path), settings)
+    except FrameError as err:
+        raise StoreError(path, "a calibration of this store", str(err)) from err
+
+
+def _fill(
+    out: dict[str, NDArray[np.float32]], here: NDArray[np.int64], a: int, arm: _Arm, view: str
+) -> None:
+    """Write one arm's part of the scene."""
+    kind = VIEWS[view][0]
+    seen = 0.0 if len(VIEWS[view]) > 1 else arm.sky  # of the sky, in the view
+    if kind == "stripes":
+        out["keep"][here, a] = arm.sky[:, None] * arm.profile + arm.spilt
+        out["floor"][here, a] = arm.noise
+        return
+    out["keep"][here, a] = seen + (arm.spilt.sum(axis=1) if kind == "box" else 0.0)
+    dark = _optimal_variance(arm, np.maximum(arm.sky, 0.0))
+    out["sky_error"][here, a] = dark / arm.n_sky
+    if out["sky"].size:
+        out["sky"][here, a] = arm.sky
+    if kind == "box":
+        out["floor"][here, a] = arm.noise * arm.profile.shape[1]
+        return
+    star = arm.light - arm.sky
+    for g, factor in enumerate(NODES):
+        total = np.maximum(arm.sky + factor * star, 0.0)
+        out["nodes"][here, a, g] = _optimal_variance(arm, total)
+
+
+def _optimal_variance(arm: _Arm, total: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Horne 1986, table 1: 1 / sum(P^2 / (noise + spilt + light P)); shape (n, L)."""
+    pixel = arm.noise.astype(np.float32)[:, None, None] + arm.spilt + total[:, None] * arm.profile
+    return np.asarray(1.0 / np.maximum((arm.profile**2 / pixel).sum(axis=1), 1e-12))
+
+
+def _cosmics(
+    x: NDArray[np.float32], marked: NDArray[np.integer], arm: _Arm
+) -> NDArray[np.float32]:
+    """Cosmic rays and bad pixels do not fade: what stands out in them stays."""
+    excess = x - arm.light[:, None] * arm.profile - arm.spilt
+    return np.where((marked > 0) & np.isfinite(excess), excess, np.float32(0))
+
+
+def _require_sky(store: Store, row: NDArray[np.int64], keep: NDArray[np.float32]) -> None:
+    lost = np.flatnonzero(~np.isfinite(keep.reshape(len(keep), -1)).all(axis=1))
+    if len(lost):
+        raise StoreError(
+            store.work, "a sky for every star to be faded", f"none for row {row[lost[0]]}"
+        )
