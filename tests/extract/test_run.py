@@ -137,6 +137,22 @@ def test_one_arm_alone_is_no_loss_but_a_missing_flat_is(drawn, tmp_path):
     assert "wanted a flat" in result.table["reason"][0]
 
 
+def test_a_single_frame_finds_what_lies_beside_it(drawn, made, tmp_path):
+    frame = drawn.folder / "ro-01b-20150923234527-1-82496145.fit"
+    result = extract([frame], tmp_path / "out", instrument=drawn.instrument, workers=1)
+    assert result.table["arm"].to_list() == ["blue"]
+    np.testing.assert_array_equal(spectra(tmp_path / "out"), spectra(made[0]))
+
+
+def test_the_instrument_of_most_files_counts_and_others_are_named(tmp_path):
+    for name in ("ro-01b-20150923234527-1-82496145.fit", "rf-01b-20150923234527-1-82496140.fit"):
+        (tmp_path / name).write_bytes(b"no frame")
+    (tmp_path / "sdR-b1-00123456.fit").write_bytes(b"no frame")
+    result = extract(tmp_path, tmp_path / "out", workers=1)
+    assert "no frame" in result.table["reason"][0]
+    assert any("a name of boss" in problem for problem in result.problems)
+
+
 def test_what_is_no_frame_is_refused_before_any_work(tmp_path):
     (tmp_path / "holiday.jpg").write_bytes(b"jpg")
     with pytest.raises(ConfigError, match="none that is recognised"):
