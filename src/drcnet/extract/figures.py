@@ -110,7 +110,8 @@ def _frame(axes: Any, product: ArmProduct) -> None:
     for number in range(0, len(centers), every):
         dead = not product.traces.alive[number]
         axes[0].plot(rows, centers[number], color=_RED if dead else "#56B4E9", lw=0.7)
-    told = f"every {every}th trace" if every > 1 else "the trace"
+    told = f"every {every}th trace" if every > 1 else "all traces"
+    told = told if len(centers) > 1 else "the trace"
     axes[0].set(xlabel="row along wavelength", ylabel="spatial pixel", title=told)
     axes[0].grid(visible=False)
     _detail(axes[1], product, light)
