@@ -29,10 +29,8 @@ from drcnet.dataset.exposure import (
 from drcnet.dataset.loader import see
 from drcnet.dataset.parallel import run_tasks
 from drcnet.dataset.store import ARMS, Progress
-from drcnet.errors import FrameError
-from drcnet.frames.night import Exposure, Night, scan_night
-from drcnet.frames.read import parse_name
-from drcnet.instruments import InstrumentProfile, load_instrument
+from drcnet.frames.night import Exposure, Night, scan_night, with_calibrations
+from drcnet.instruments import load_instrument
 from drcnet.provenance import make_provenance
 from drcnet.stripes.flags import FiberFlag, flag_names
 
@@ -144,7 +142,7 @@ def classify(
     card = load_classifier(Path(checkpoint), device).card
     profile = load_instrument(card.instrument)
     given = [Path(frames)] if isinstance(frames, str | Path) else [Path(f) for f in frames]
-    night = scan_night(_with_calibrations(given, profile), profile, flats=flats)
+    night = scan_night(with_calibrations(given, profile), profile, flats=flats)
     shell = {"workers": workers, "progress": progress, "client": client}
     with tempfile.TemporaryDirectory(prefix="drcnet-") as name:
         tasks, left_out = _tasks(night, card, (Path(checkpoint), device), Path(name), shell)
@@ -227,20 +225,6 @@ def classify_stripes(measured: ExposureStripes, classifier: Classifier) -> pl.Da
         pl.Series("flag_names", [flag_names(int(bits)) for bits in flags]),
         pl.Series("reason", reasons),
     )
-
-
-def _with_calibrations(given: Sequence[Path], profile: InstrumentProfile) -> list[Path]:
-    """Add the flats, arcs and biases that lie beside object frames given one by one."""
-    paths = list(given)
-    for folder in sorted({path.parent for path in given if path.is_file()}):
-        for path in sorted(folder.iterdir()):
-            try:
-                kind = parse_name(path, profile).kind
-            except FrameError:
-                continue
-            if kind in ("flat", "arc", "bias"):
-                paths.append(path)
-    return paths
 
 
 def _tasks(
