@@ -3,6 +3,11 @@
 import os
 from pathlib import Path
 
+# Set before torch, numpy and numba are imported: two test workers with two threads each on two
+# cores wait for one another most of the time, and the bits of a training depend on the number.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import polars as pl
 import pytest
