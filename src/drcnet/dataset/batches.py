@@ -1,0 +1,155 @@
+"""Batches of a part of a split: from memory where it fits, else read ahead shard by shard.
+
+Both ways give the same kind of batches, each row exactly once an epoch, in an order that follows
+from seed and epoch alone; so the state of a training is (epoch, batch), and it can go on there.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from drcnet.dataset.loader import VIEWS, Samples, batch_rows, epoch_order, load_part, see
+from drcnet.dataset.pools import POOLS
+from drcnet.dataset.reading import DTYPES, Batch, Reading, part_bytes
+from drcnet.dataset.store import Progress, Store
+from drcnet.dataset.stream import ShardStream
+from drcnet.errors import StoreError
+
+__all__ = ["Resident", "load_pool", "open_batches"]
+
+
+@dataclass(frozen=True, eq=False)
+class Resident:
+    """A part that lies in memory whole, on the device that learns.
+
+    Parameters
+    ----------
+    samples : Samples
+        Normalised, on the device.
+    reading : Reading
+        Batch size and seed.
+    """
+
+    samples: Samples
+    reading: Reading
+
+    def __len__(self) -> int:
+        """Count the stars."""
+        return len(self.samples)
+
+    @property
+    def label(self) -> Tensor:
+        """Labels of all stars."""
+        return self.samples.label
+
+    @property
+    def row(self) -> NDArray[np.int64]:
+        """Rows of the store."""
+        return self.samples.row
+
+    @property
+    def waiting(self) -> float:
+        """Nothing is waited for."""
+        return 0.0
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Give the batches of an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 1.
+        start : int
+            The first batch to give.
+
+        Yields
+        ------
+        Batch
+            Each star once, in the order of `epoch_order`.
+        """
+        x, label = self.samples.x, self.samples.label
+        order = epoch_order(len(self), self.reading.seed, epoch).to(x.device)
+        for number, rows in enumerate(batch_rows(order, self.reading.batch_size)):
+            if number >= start:
+                yield Batch(x[rows], label[rows], rows)
+
+
+def open_batches(
+    store: Store,
+    split: pl.DataFrame,
+    part: str,
+    reading: Reading,
+    *,
+    progress: Progress | None = None,
+) -> Resident | ShardStream:
+    """Read a part into memory where it fits, else open it to be read while learning.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    split : DataFrame
+        Its split.
+    part : str
+        Which part.
+    reading : Reading
+        View, batches, memory and device.
+    progress : callable, optional
+        Called as progress(stage, done, total) while reading into memory.
+
+    Returns
+    -------
+    Resident or ShardStream
+        The same batches but for their order.
+
+    Raises
+    ------
+    StoreError
+        A class is not among those of `reading`, or a row holds no light.
+    """
+    rows = split.filter(pl.col("part") == part)
+    if part_bytes(store, len(rows), reading.view, reading.dtype) > reading.memory:
+        return ShardStream(store, rows, reading)
+    samples = load_part(
+        store, split, part, view=reading.view, classes=reading.classes, progress=progress
+    ).normalized(reading.normalize)
+    samples = replace(samples, x=samples.x.to(DTYPES[reading.dtype]))
+    return Resident(samples.to(reading.device), reading)
+
+
+def load_pool(store: Store, pool: str, *, view: str, progress: Progress | None = None) -> Samples:
+    """Read the rows of one pool, to learn from without labels.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    pool : {'labelled', 'unlabelled', 'sky', 'rejected'}
+        Which rows.
+    view : str
+        One of `drcnet.dataset.loader.VIEWS`.
+    progress : callable, optional
+        Called as progress(stage, done, total).
+
+    Returns
+    -------
+    Samples
+        Electrons, in the order of the rows. Every label is -1, which no loss takes for a class.
+
+    Raises
+    ------
+    StoreError
+        No such pool or view, or an index that does not tell the pools.
+    """
+    if pool not in POOLS or "pool" not in store.index.columns:
+        raise StoreError(store.work, f"one of the pools {', '.join(POOLS)}", repr(pool))
+    if view not in VIEWS:
+        raise StoreError(store.work, f"one of the views {', '.join(VIEWS)}", repr(view))
+    row = store.index.filter(pl.col("pool") == pool)["row"].to_numpy().astype(np.int64)
+    x = see(view, lambda name: store.read(name, row, progress=progress))
+    return Samples(torch.from_numpy(x), torch.full((len(row),), -1), row, ())
