@@ -1,6 +1,7 @@
 """drcnet train: models on one split, into run folders."""
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -29,6 +30,9 @@ def command(
     seed: int | None = typer.Option(None, "--seed", help="Initial weights and order of data."),
     device: str | None = typer.Option(None, "--device", help="auto, cpu or cuda."),
     epochs: int | None = typer.Option(None, "--epochs", min=1, help="At most so many epochs."),
+    augment: str | None = typer.Option(
+        None, "--augment", help="noise: train on faded stars besides; the run is NAME-noise."
+    ),
     overwrite: bool = OverwriteOption,
     as_json: bool = JsonOption,
 ) -> None:
@@ -46,10 +50,15 @@ def command(
         recipes = {model: recipes.get(model, TrainSettings(model=model))}
     elif not recipes:
         raise typer.BadParameter("give --model NAME, or --config with train.NAME tables")
+    if augment not in (None, "noise"):
+        raise typer.BadParameter(f"--augment takes 'noise', not {augment!r}")
     flags = {"split": split, "seed": seed, "device": device, "epochs": epochs}
-    given = {key: value for key, value in flags.items() if value is not None}
+    given: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
     summaries = []
     for name, recipe in recipes.items():
+        if augment is not None:
+            name = f"{name}-{augment}"  # noqa: PLW2901  a run of its own beside the plain one
+            given["augment"] = recipe.augment.model_dump() | {augment: True}
         settings = TrainSettings.model_validate(recipe.model_dump() | given)
         with progress_bars(quiet=as_json) as progress:
             summary = train(work, runs / name, settings, progress=progress, overwrite=overwrite)
