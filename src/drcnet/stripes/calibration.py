@@ -19,9 +19,10 @@ from drcnet.stripes.extract import extract_stripes, make_rules, make_shapes
 from drcnet.stripes.flags import FiberFlag
 from drcnet.stripes.identify import Identity, identify_fibers
 from drcnet.stripes.polynomial import chebyshev_basis, robust_chebyshev
-from drcnet.stripes.spatial import SpatialProfile, measure_profile
+from drcnet.stripes.spatial import SpatialProfile
 from drcnet.stripes.trace import TraceSet, trace_flat
 from drcnet.stripes.wavelength import nominal_wavelengths
+from drcnet.stripes.wings import measure_profile
 
 __all__ = [
     "ArmCalibration",

@@ -11,13 +11,15 @@ from drcnet.errors import FrameError
 from drcnet.stripes.bands import Bands
 
 __all__ = [
+    "NEIGHBORS",
+    "OWN",
     "REACH",
     "STEP",
     "SpatialProfile",
     "first_light",
     "fit_table",
     "gaussian_table",
-    "measure_profile",
+    "place_pixels",
     "table_grid",
 ]
 
@@ -25,13 +27,14 @@ REACH = 5.6
 """Largest distance of the table from the centre, in FWHM: two fibres away on LAMOST."""
 STEP = 0.02
 """Distance between samples of the table, in FWHM."""
+NEIGHBORS = (-2, -1, 0, 1, 2)
+"""Fibres that shine on a pixel, counted from the one it belongs to."""
+OWN = NEIGHBORS.index(0)
+"""Which of them it belongs to."""
 
 _CORE, _CORE_KNOT = 1.0, 0.125  # FWHM
 _WING_KNOTS = (1.0, 1.2, 1.45, 1.75, 2.1, 2.6, 3.3, 4.3, REACH)
-_NEIGHBORS = (-2, -1, 0, 1, 2)
 _DARK_REACH = 2.0  # pitches from a fibre up to which pixels without a nearer one are its
-_OWN = _NEIGHBORS.index(0)
-_BLOCKS, _ROW_BANDS = 5, 4  # places on the chip at which a table is measured
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,45 +118,6 @@ def gaussian_table() -> NDArray[np.float64]:
     return np.asarray(table / (table.sum() * STEP))
 
 
-def measure_profile(
-    bands: Bands,
-    center: NDArray[np.float64],
-    width: NDArray[np.float64],
-    fibers: NDArray[np.int64],
-) -> SpatialProfile:
-    """Measure the spatial profile on a flat's bands, in several places of the chip.
-
-    Parameters
-    ----------
-    bands : Bands
-        The flat.
-    center, width : ndarray, shape (n, n_band)
-        Centre and FWHM of the fibres that give light, spatial pixels.
-    fibers : ndarray, shape (n,)
-        Their indices among all fibres, from 0.
-
-    Returns
-    -------
-    SpatialProfile
-        Tables of integral 1.
-    """
-    n, n_band = center.shape
-    fiber_parts = np.array_split(np.arange(n), max(1, min(_BLOCKS, n // 8)))
-    row_parts = np.array_split(np.arange(n_band), max(1, min(_ROW_BANDS, n_band // 8)))
-    tables = np.empty((len(fiber_parts), len(row_parts), len(table_grid())), dtype=np.float32)
-    for j, some in enumerate(row_parts):
-        # All fibres first: a place's outer fibres need the light of neighbours beyond it.
-        start = first_light(bands, center, width)
-        _, light = fit_table(bands, (center, width, start), (np.arange(n), some))
-        for i, part in enumerate(fiber_parts):
-            tables[i, j], _ = fit_table(bands, (center, width, light), (part, some), turns=2)
-    return SpatialProfile(
-        tables,
-        np.array([float(fibers[f].mean()) for f in fiber_parts]),
-        np.array([bands.rows[b].mean() for b in row_parts]),
-    )
-
-
 def fit_table(
     bands: Bands,
     fibers: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
@@ -190,7 +154,7 @@ def fit_table(
     """
     center, width, light = fibers
     light = light.ravel()
-    data, good, distances, owners = _place_pixels(bands, center, width, place)
+    data, good, distances, owners = place_pixels(bands, center, width, place)
     knots = _knots()
     designs = [_design(u, knots) for u in distances]
     weight = np.where(good, 1.0 / np.maximum(data, np.percentile(data, 5) + 1.0), 0.0)
@@ -202,9 +166,9 @@ def fit_table(
         norm = BSpline(knots, coef, 3).integrate(-REACH, REACH)
         coef /= norm
         residual = data - system @ solved
-        first, basis = designs[_OWN]
+        first, basis = designs[OWN]
         own = (basis * coef[first[:, None] + np.arange(4)]).sum(axis=1)
-        light = _relight(light * norm, residual, (owners[_OWN], own), weight)
+        light = _relight(light * norm, residual, (owners[OWN], own), weight)
         if turn == turns - 2:
             away = np.abs(residual) * np.sqrt(weight)
             weight = np.where(away > clip * 1.4826 * np.median(away), 0.0, weight)
@@ -270,7 +234,7 @@ def _system(
     return system[:, 2:-2]
 
 
-def _place_pixels(
+def place_pixels(
     bands: Bands,
     center: NDArray[np.float64],
     width: NDArray[np.float64],
@@ -278,7 +242,25 @@ def _place_pixels(
 ) -> tuple[
     NDArray[np.float64], NDArray[np.bool_], list[NDArray[np.float64]], list[NDArray[np.int64]]
 ]:
-    """Pixels near the place's fibres: data, good, distance from and index of five fibres."""
+    """Collect the pixels near some fibres.
+
+    Parameters
+    ----------
+    bands : Bands
+        The flat.
+    center, width : ndarray, shape (n, n_band)
+        Centre and FWHM of the fibres that give light, spatial pixels.
+    place : tuple of ndarray
+        Indices of the fibres and of the bands to use.
+
+    Returns
+    -------
+    data, good : ndarray, shape (n_pixel,)
+        Light, and whether it is to be used.
+    distances, owners : list of ndarray, each of shape (n_pixel,)
+        For each of `NEIGHBORS`: distance in its FWHM (beyond reach where there is none) and
+        index fibre * n_band + band.
+    """
     fibers, rows = place
     n, n_band = center.shape
     spacing = float(np.median(np.diff(center[:, n_band // 2]))) if n > 1 else 2.0 * width.max()
@@ -295,7 +277,7 @@ def _place_pixels(
     pixel = pixel[which]
     fiber, band = fibers[which[0]], rows[which[1]]
     distances, owners = [], []
-    for step in _NEIGHBORS:
+    for step in NEIGHBORS:
         other = np.clip(fiber + step, 0, n - 1)
         u = (pixel - center[other, band]) / width[other, band]
         distances.append(np.where(fiber + step == other, u, 2.0 * REACH))

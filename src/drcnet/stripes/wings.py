@@ -1,0 +1,313 @@
+"""A fibre's spatial profile as a free core on wings of few shapes, fitted to crowded pixels.
+
+Where fibres stand two FWHM apart, the wings of each lie under the cores of its neighbours, and a
+free curve cannot tell them apart. Beyond the core the profile is therefore a sum, with no
+negative part, of shapes that telescopes and cameras are known to give: a Gaussian, Moffat
+profiles (Moffat 1969, A&A 3, 455) and a Lorentzian, all symmetric and of the core's FWHM.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import BSpline
+from scipy.optimize import lsq_linear
+
+from drcnet.stripes.bands import Bands
+from drcnet.stripes.spatial import (
+    NEIGHBORS,
+    OWN,
+    REACH,
+    STEP,
+    SpatialProfile,
+    first_light,
+    fit_table,
+    place_pixels,
+    table_grid,
+)
+
+__all__ = [
+    "CORE",
+    "N_WINGS",
+    "PixelSums",
+    "fit_shape",
+    "measure_profile",
+    "relight",
+    "shape_values",
+]
+
+CORE = 1.25
+"""FWHM from the centre up to which a spline corrects the sum of known shapes."""
+
+_CORE_KNOTS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0, 1.1, CORE)
+_MOFFAT = (10.0, 7.0, 5.0, 3.5, 2.5, 1.7, 1.0)  # exponents beta; 1 is a Lorentzian
+_BLOCKS, _ROW_BANDS = 5, 4  # places on the chip at which a table is measured
+_WING_BANDS = 16  # bands on which the chip's common wings are measured
+_GLOW_DEGREES = (4, 6)  # of scattered light on the flat, over fibres and bands
+_TURNS = 3
+N_WINGS = 1 + len(_MOFFAT)
+"""Shapes of which the wings are made."""
+
+
+class PixelSums(NamedTuple):
+    """Pixels, each a sum of some fibres' light.
+
+    Parameters
+    ----------
+    data, weight : ndarray, shape (n_pixel,)
+        Electrons and inverse variance.
+    values : sequence of ndarray, each of shape (n_pixel, n_shape)
+        `shape_values` at the distances from the fibres that shine there; the first is the own.
+    owners : sequence of ndarray, each of shape (n_pixel,), int
+        Index of their light.
+    glow : ndarray, shape (n_pixel, n_glow)
+        Smooth terms of which scattered light is made.
+    """
+
+    data: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    values: list[NDArray[np.float64]]
+    owners: list[NDArray[np.int64]]
+    glow: NDArray[np.float64]
+
+
+def measure_profile(
+    bands: Bands,
+    center: NDArray[np.float64],
+    width: NDArray[np.float64],
+    fibers: NDArray[np.int64],
+) -> SpatialProfile:
+    """Measure the spatial profile on a flat's bands, in several places of the chip.
+
+    Parameters
+    ----------
+    bands : Bands
+        The flat.
+    center, width : ndarray, shape (n, n_band)
+        Centre and FWHM of the fibres that give light, spatial pixels.
+    fibers : ndarray, shape (n,)
+        Their indices among all fibres, from 0.
+
+    Returns
+    -------
+    SpatialProfile
+        Tables of integral 1.
+    """
+    n, n_band = center.shape
+    fiber_parts = np.array_split(np.arange(n), max(1, min(_BLOCKS, n // 8)))
+    row_parts = np.array_split(np.arange(n_band), max(1, min(_ROW_BANDS, n_band // 8)))
+    light = first_light(bands, center, width)
+    for some in row_parts:
+        # All fibres first: a place's outer fibres need the light of neighbours beyond it.
+        found = fit_table(bands, (center, width, light), (np.arange(n), some), turns=2)[1]
+        light[:, some] = found[:, some]
+    every = np.arange(0, n_band, max(1, n_band // _WING_BANDS))  # enough of so smooth a thing
+    fibers_seen = (center, width, light)
+    wings, light = _fit_wings(bands, fibers_seen, (np.arange(n), every))
+    tables = np.empty((len(fiber_parts), len(row_parts), len(table_grid())), dtype=np.float32)
+    for j, some in enumerate(row_parts):
+        for i, part in enumerate(fiber_parts):
+            tables[i, j] = _fit_core(bands, (center, width, light), (part, some[::2]), wings)
+    return SpatialProfile(
+        tables,
+        np.array([float(fibers[f].mean()) for f in fiber_parts]),
+        np.array([bands.rows[b].mean() for b in row_parts]),
+    )
+
+
+def _fit_wings(
+    bands: Bands,
+    fibers: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    place: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Wings common to the whole chip, and the light by which they are normalised.
+
+    Edges, gaps and dead fibres, where wings lie open, are few: all of them are used together,
+    on scattered light that is a polynomial over fibres and bands.
+    """
+    center, width, light = fibers
+    pixels = _pixel_sums(bands, center, width, place, _GLOW_DEGREES)
+    for turn in range(_TURNS):
+        fit = fit_shape(pixels, light.ravel())
+        total = _table(fit[0])[1]
+        fit = (fit[0] / total, fit[1])
+        light = relight(pixels, light.ravel() * total, fit).reshape(center.shape)
+        if turn == 0:
+            pixels = pixels._replace(weight=_clipped(pixels.weight, fit[1]))
+    return fit[0][-N_WINGS:], light
+
+
+def _fit_core(
+    bands: Bands,
+    fibers: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    place: tuple[NDArray[np.int64], NDArray[np.int64]],
+    wings: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Table of one place: its own core on the chip's wings."""
+    center, width, light = fibers
+    pixels = _pixel_sums(bands, center, width, place, (1, 2))
+    for turn in range(_TURNS):
+        fit = fit_shape(pixels, light.ravel(), wings=wings)
+        light = relight(pixels, light.ravel(), fit).reshape(center.shape)
+        if turn == 0:
+            pixels = pixels._replace(weight=_clipped(pixels.weight, fit[1]))
+    return _table(fit[0])[0]
+
+
+def _pixel_sums(
+    bands: Bands,
+    center: NDArray[np.float64],
+    width: NDArray[np.float64],
+    place: tuple[NDArray[np.int64], NDArray[np.int64]],
+    degrees: tuple[int, int],
+) -> PixelSums:
+    """Pixels of a place for the fit of core and wings, on scattered light of some degrees."""
+    data, good, distances, owners = place_pixels(bands, center, width, place)
+    weight = np.where(good, 1.0 / np.maximum(data, np.percentile(data, 5) + 1.0), 0.0)
+    order = [OWN, *(k for k in range(len(NEIGHBORS)) if k != OWN)]
+    fiber, band = np.divmod(owners[OWN], center.shape[1])
+    glow = _smooth_terms(fiber, band, degrees)
+    values = [shape_values(distances[k], REACH) for k in order]
+    return PixelSums(data, weight, values, [owners[k] for k in order], glow)
+
+
+def _smooth_terms(
+    fiber: NDArray[np.int64], band: NDArray[np.int64], degrees: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Products of Chebyshev polynomials over fibres and bands; shape (n_pixel, n_glow)."""
+    terms = []
+    for index, degree in zip((fiber, band), degrees, strict=True):
+        span = max(int(np.ptp(index)), 1)
+        used = min(degree, len(np.unique(index)) // 4)
+        terms.append(
+            np.polynomial.chebyshev.chebvander(2 * (index - index.min()) / span - 1, used)
+        )
+    return np.asarray((terms[0][:, :, None] * terms[1][:, None, :]).reshape(len(fiber), -1))
+
+
+def _table(coef: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Profile on the table's grid, integral 1 and nowhere negative, and what it was before."""
+    table = np.maximum(shape_values(table_grid(), REACH + STEP) @ coef, 0.0)
+    total = float(table.sum() * STEP)
+    return table / total, total
+
+
+def _clipped(weight: NDArray[np.float64], residual: NDArray[np.float64]) -> NDArray[np.float64]:
+    away = np.abs(residual) * np.sqrt(weight)
+    return np.where(away > 6.0 * 1.4826 * np.median(away), 0.0, weight)
+
+
+def shape_values(u: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
+    """Evaluate the core's splines and the wings' shapes.
+
+    Parameters
+    ----------
+    u : ndarray, shape (n,)
+        Distance in FWHM.
+    reach : float
+        Distance beyond which everything is 0.
+
+    Returns
+    -------
+    ndarray, shape (n, n_shape)
+        Splines first (they end smoothly at 1.25 FWHM), then the wings.
+    """
+    right = np.array(_CORE_KNOTS)
+    inner = np.concatenate([-right[:0:-1], right])
+    knots = np.concatenate([[-CORE] * 3, inner, [CORE] * 3])
+    within = np.abs(u) < CORE
+    design = BSpline.design_matrix(np.where(within, u, 0.0), knots, 3).toarray()[:, 2:-2]
+    wings = [np.exp(-4.0 * np.log(2.0) * u**2)]
+    wings += [(1.0 + 4.0 * (2.0 ** (1.0 / b) - 1.0) * u**2) ** -b for b in _MOFFAT]
+    inside = np.abs(u) < reach
+    return np.hstack([design * within[:, None], np.stack(wings, axis=1) * inside[:, None]])
+
+
+def fit_shape(
+    pixels: PixelSums,
+    light: NDArray[np.float64],
+    *,
+    wings: NDArray[np.float64] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fit one profile to all pixels at once.
+
+    Parameters
+    ----------
+    pixels : PixelSums
+        The pixels.
+    light : ndarray, shape (n_light,)
+        Light of every fibre and band.
+    wings : ndarray, shape (N_WINGS,), optional
+        Wings known already; only core and glow are fitted then.
+
+    Returns
+    -------
+    coef : ndarray, shape (n_shape,)
+        Of `shape_values`: free in the core, none negative in the wings.
+    residual : ndarray, shape (n_pixel,)
+        Data minus model.
+    """
+    shapes: Any = 0.0
+    for values, owner in zip(pixels.values, pixels.owners, strict=True):
+        shapes = shapes + light[owner, None] * values
+    n_core = shapes.shape[1] - N_WINGS
+    system = np.hstack([shapes, pixels.glow])
+    data = pixels.data
+    fitted = np.ones(system.shape[1], dtype=bool)
+    if wings is not None:
+        fitted[n_core : n_core + N_WINGS] = False
+        data = data - system[:, ~fitted] @ wings
+    lower = np.full(system.shape[1], -np.inf)
+    lower[n_core : n_core + N_WINGS] = 0.0
+    lower = lower[fitted]
+    solved = _bounded(system[:, fitted], data, pixels.weight, lower)
+    full = np.empty(system.shape[1])
+    full[fitted] = solved
+    full[~fitted] = wings if wings is not None else 0.0
+    return full[: n_core + N_WINGS], pixels.data - system @ full
+
+
+def _bounded(
+    system: NDArray[np.float64],
+    data: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    lower: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Weighted least squares with lower bounds, by the normal equations' Cholesky factor."""
+    weighted = system * weight[:, None]
+    normal = weighted.T @ system
+    scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))
+    normal = normal / np.outer(scale, scale) + 1e-9 * np.eye(len(scale))
+    root = np.linalg.cholesky(normal).T
+    right = np.linalg.solve(root.T, (weighted.T @ data) / scale)
+    found = lsq_linear(root, right, bounds=(lower * scale, np.inf), method="bvls")
+    return np.asarray(found.x / scale, dtype=np.float64)
+
+
+def relight(
+    pixels: PixelSums,
+    light: NDArray[np.float64],
+    fit: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """Correct each fibre's light by what the model leaves of it.
+
+    Parameters
+    ----------
+    pixels : PixelSums
+        The pixels.
+    light : ndarray, shape (n_light,)
+        Light of every fibre and band.
+    fit : tuple of ndarray
+        What `fit_shape` found.
+
+    Returns
+    -------
+    ndarray, shape (n_light,)
+        Nowhere negative; unchanged where no pixel tells.
+    """
+    coef, residual = fit
+    own = pixels.values[0] @ coef
+    owner = pixels.owners[0]
+    top = np.bincount(owner, pixels.weight * own * residual, minlength=len(light))
+    bottom = np.bincount(owner, pixels.weight * own**2, minlength=len(light))
+    return np.maximum(light + top / np.where(bottom > 0, bottom, 1.0), 0.0)
