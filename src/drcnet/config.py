@@ -351,6 +351,9 @@ class TrainSettings(_Frozen):
     """Stop training after so many seconds of training time. A one-cycle schedule then follows
     whichever is further, steps or clock, so that it always ends; the result depends on the
     machine's speed, and the card says how many epochs were reached."""
+    memory_gb: float | None = Field(default=None, gt=0)
+    """Most memory (1e9 bytes) for the training stars' pixels: where they take more, they are read
+    shard by shard while the network learns, in another order; none: all lie in memory."""
     shuffle_labels: bool = False
     """Train on labels in random order: a check that must come out at chance."""
     augment: AugmentSettings = AugmentSettings()

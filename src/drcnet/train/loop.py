@@ -4,7 +4,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from drcnet.config import TrainSettings
 from drcnet.dataset.augment import Augmenter
 from drcnet.dataset.loader import Samples, batch_rows, epoch_order
 from drcnet.dataset.store import Progress
+from drcnet.dataset.stream import ShardStream
 from drcnet.errors import CheckpointError
 from drcnet.provenance import atomic_write
 from drcnet.stripes.normalize import normalize
@@ -154,6 +155,16 @@ class _Bench:
     steps: int
     progress: Progress | None
     augmenter: Augmenter | None
+    stream: ShardStream | None
+
+    def batches(self, epoch: int) -> Generator[tuple[Tensor, Tensor]]:
+        """Normalised input and labels, batch by batch, each training star once."""
+        if self.stream is not None:
+            yield from ((batch.x, batch.label) for batch in self.stream.batches(epoch))
+            return
+        order = epoch_order(len(self.train), self.settings.seed, epoch).to(self.train.x.device)
+        for rows in batch_rows(order, self.settings.batch_size):
+            yield self.batch(rows, epoch), self.train.label[rows]
 
     def batch(self, rows: Tensor, epoch: int) -> Tensor:
         """Normalised input of some training stars, changed where the settings ask for it."""
@@ -256,6 +267,7 @@ def _set_up(
         steps,
         progress,
         augmenter,
+        data.stream,
     )
 
 
@@ -264,20 +276,20 @@ def _epoch(bench: _Bench, state: State) -> dict[str, float]:
     t_start = time.perf_counter()
     settings, epoch = bench.settings, state.epoch + 1
     torch.manual_seed(_epoch_seed(settings.seed, epoch))  # dropout: nothing to save for a resume
-    order = epoch_order(len(bench.train), settings.seed, epoch).to(bench.train.x.device)
-    total = torch.zeros(2, dtype=torch.float64, device=order.device)  # loss, hits
+    total = torch.zeros(2, dtype=torch.float64, device=bench.train.x.device)  # loss, hits
     seen, rate = 0, 0.0
     bench.model.train()
-    for done, rows in enumerate(batch_rows(order, settings.batch_size), start=1):
-        clock = state.seconds + time.perf_counter() - t_start
-        if done > 1 and settings.max_seconds is not None and clock >= settings.max_seconds:
-            break
-        rate = learning_rate(settings, _progress(bench, state.step, clock))
-        total += _step(bench, rows, rate, epoch)
-        state.step += 1
-        seen += len(rows)
-        if bench.progress is not None:
-            bench.progress("training", state.step, settings.epochs * bench.steps)
+    with contextlib.closing(bench.batches(epoch)) as batches:
+        for done, (x, label) in enumerate(batches, start=1):
+            clock = state.seconds + time.perf_counter() - t_start
+            if done > 1 and settings.max_seconds is not None and clock >= settings.max_seconds:
+                break
+            rate = learning_rate(settings, _progress(bench, state.step, clock))
+            total += _step(bench, x, label, rate)
+            state.step += 1
+            seen += len(label)
+            if bench.progress is not None:
+                bench.progress("training", state.step, settings.epochs * bench.steps)
     train_loss, hits = (total / seen).tolist()
     loss, accuracy = _validate(bench)
     state.epoch = epoch
@@ -286,18 +298,17 @@ def _epoch(bench: _Bench, state: State) -> dict[str, float]:
     return dict(zip(LOG_COLUMNS, values, strict=True))
 
 
-def _step(bench: _Bench, rows: Tensor, rate: float, epoch: int) -> Tensor:
+def _step(bench: _Bench, x: Tensor, label: Tensor, rate: float) -> Tensor:
     """One optimizer step; the summed loss and the hits of the batch, still on the device."""
     for group in bench.optimizer.param_groups:
         group["lr"] = rate
-    label = bench.train.label[rows]
     bench.optimizer.zero_grad(set_to_none=True)
-    logits = bench.model(bench.batch(rows, epoch))
+    logits = bench.model(x)
     loss = bench.loss(logits, label)
     bench.fabric.backward(loss)
     bench.optimizer.step()
     hits = (logits.detach().argmax(dim=1) == label).sum()
-    return torch.stack([loss.detach().double() * len(rows), hits.double()])
+    return torch.stack([loss.detach().double() * len(label), hits.double()])
 
 
 @torch.no_grad()

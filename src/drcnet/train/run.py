@@ -206,25 +206,36 @@ def _write_predictions(
     device = pick_device(task.settings.device) if task.entry.kind == "torch" else _CPU
     model = model.to(device).eval()
     found = {
-        "train": [_probabilities(model, data.train.x, device, data.normalize)],
         "validation": [_probabilities(model, data.validation.x, device, data.normalize)],
-        "test": [],
+        "test": _predict_part(task, model, device, "test", progress),
     }
-    tested = task.split.filter(pl.col("part") == "test").sort("row")
-    for start in range(0, len(tested), _ROWS):
-        part = load_part(
-            task.store,
-            tested.slice(start, _ROWS),
-            "test",
-            view=task.view,
-            classes=task.classes,
-            progress=progress,
-        )
-        found["test"].append(_probabilities(model, part.x, device, task.settings.normalize))
+    if data.stream is None:
+        found["train"] = [_probabilities(model, data.train.x, device, data.normalize)]
+    else:
+        found["train"] = _predict_part(task, model, device, "train", progress)
     tables = [_table(task, part, np.concatenate(p)) for part, p in found.items() if p]
     table = pl.concat(tables).sort("row")
     with atomic_write(run / "predictions.parquet") as path:
         table.write_parquet(path, metadata={"drcnet": json.dumps(_provenance(task))})
+
+
+def _predict_part(
+    task: Task, model: nn.Module, device: torch.device, part: str, progress: Progress | None
+) -> list[NDArray[np.float64]]:
+    """Predict a part that is not in memory, piece by piece."""
+    rows = task.split.filter(pl.col("part") == part).sort("row")
+    pieces = []
+    for start in range(0, len(rows), _ROWS):
+        samples = load_part(
+            task.store,
+            rows.slice(start, _ROWS),
+            part,
+            view=task.view,
+            classes=task.classes,
+            progress=progress,
+        )
+        pieces.append(_probabilities(model, samples.x, device, task.settings.normalize))
+    return pieces
 
 
 def _probabilities(
@@ -259,6 +270,8 @@ def _card(task: Task, data: Data, outcome: Outcome) -> Card:
         "validation_loss": kept["validation_loss"],
         "validation_accuracy": kept["validation_accuracy"],
     }
+    if data.stream is not None:
+        training["waiting"] = round(data.stream.waiting, 3)  # of the last epoch
     return Card(
         model=task.entry.name,
         options=data.options,

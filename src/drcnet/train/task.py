@@ -8,11 +8,14 @@ import polars as pl
 import torch
 from torch import nn
 
+from drcnet.checkpoint import pick_device
 from drcnet.config import TrainSettings
 from drcnet.dataset.augment import Augmenter, make_augmenter
 from drcnet.dataset.loader import Samples, load_part
+from drcnet.dataset.reading import Reading, part_bytes
 from drcnet.dataset.split import read_split, split_digest, split_file
 from drcnet.dataset.store import Progress, Store, open_store
+from drcnet.dataset.stream import ShardStream
 from drcnet.errors import StoreError, TrainingError
 from drcnet.models import MODELS, ModelEntry, build_model
 from drcnet.provenance import digest
@@ -75,6 +78,8 @@ class Data:
         How `train` and `validation` are still to be normalised; 'none' where they are.
     augmenter : Augmenter or None
         Changes the training stars, which then are electrons.
+    stream : ShardStream or None
+        Reads the training stars where they do not fit into memory; `train` then has no pixels.
     """
 
     train: Samples
@@ -83,6 +88,7 @@ class Data:
     options: dict[str, Any]
     normalize: str = "none"
     augmenter: Augmenter | None = None
+    stream: ShardStream | None = None
 
     def build(self, task: Task) -> nn.Module:
         """Build the model with the initial weights of the seed.
@@ -196,12 +202,16 @@ def load_data(task: Task, progress: Progress | None = None) -> Data:
     """
     settings = task.settings
     augmented, how = settings.augment.active, settings.normalize
-    train, validation = (
-        load_part(
+    stream = _stream(task)
+
+    def load(part: str) -> Samples:
+        samples = load_part(
             task.store, task.split, part, view=task.view, classes=task.classes, progress=progress
-        ).normalized("none" if augmented else how)
-        for part in ("train", "validation")
-    )
+        )
+        return samples.normalized("none" if augmented else how)
+
+    train = load("train") if stream is None else _unread(stream)
+    validation = load("validation")
     if settings.shuffle_labels:
         # validation too: no true label may choose the weights
         train = Samples(
@@ -213,16 +223,47 @@ def load_data(task: Task, progress: Progress | None = None) -> Data:
             validation.row,
             validation.classes,
         )
-    size = {"n_wave": train.x.shape[-1]}
-    if train.x.ndim == 4:
-        size["n_spatial"] = train.x.shape[2]
+        if stream is not None:
+            stream.label = train.label
+    size = {"n_wave": validation.x.shape[-1]}
+    if validation.x.ndim == 4:
+        size["n_spatial"] = validation.x.shape[2]
     known = task.entry.options
     options = known | {k: v for k, v in size.items() if k in known} | settings.options
     if not augmented:
-        return Data(train, validation, validation, options)
+        return Data(train, validation, validation, options, stream=stream)
     augmenter, judge = (_augmenter(task, samples) for samples in (train, validation))
     judged = replace(validation, x=judge.copy(0)).normalized(how)
     return Data(train, validation, judged, options, how, augmenter)
+
+
+def _stream(task: Task) -> ShardStream | None:
+    """Training stars that do not fit into the memory that the settings allow."""
+    settings = task.settings
+    rows = task.split.filter(pl.col("part") == "train")
+    needed = part_bytes(task.store, len(rows), task.view)
+    if settings.memory_gb is None or needed <= settings.memory_gb * 1e9:
+        return None
+    if settings.augment.active or task.entry.kind != "torch":
+        what = "augmented stars" if settings.augment.active else "a classical model"
+        wanted = f"{needed / 1e9:.3g} GB, as {what} must lie in memory"
+        raise TrainingError("memory_gb", wanted, f"{settings.memory_gb:g}")
+    reading = Reading(
+        view=task.view,
+        classes=task.classes,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        normalize=settings.normalize,
+        memory=int(settings.memory_gb * 1e9),
+        device=pick_device(settings.device),
+    )
+    return ShardStream(task.store, rows, reading)
+
+
+def _unread(stream: ShardStream) -> Samples:
+    """Labels and rows without pixels."""
+    nothing = torch.empty(len(stream), 0)
+    return Samples(nothing, stream.label, stream.row, stream.reading.classes)
 
 
 def _augmenter(task: Task, samples: Samples) -> Augmenter:
