@@ -30,6 +30,11 @@ __all__ = ["DemoResult", "command", "demo"]
 
 Progress = Callable[[str, int, int], None]
 
+_KNOWN_STARS = {
+    "builtin": "; they are new stars",
+    "library": "; a library has no new stars, so most of them were trained on: not a test score",
+}
+
 
 @dataclass(frozen=True)
 class DemoResult:
@@ -186,7 +191,7 @@ test rows, with 95% intervals from a bootstrap over stars.
 {to_markdown(table)}
 
 A fresh night (seed {settings.simulate.seed + 1000}), classified by the first run: {right} of
-{total} stars right.
+{total} stars right{_KNOWN_STARS[settings.simulate.source]}.
 
 | stage | seconds |
 |---|---|
@@ -226,7 +231,9 @@ def command(
     print_accuracy(result.scores)
     say("\nseconds: " + ", ".join(f"{k} {v:.0f}" for k, v in result.seconds.items()))
     right, total = int(result.fresh["right"].sum()), len(result.fresh)
-    say(f"fresh frame: {right} of {total} stars right, table in {out / 'classes.fits'}")
+    known = _KNOWN_STARS[settings.simulate.source]
+    say(f"fresh frame: {right} of {total} stars right{known}")
+    say(f"classes: {out / 'classes.fits'}")
     say(f"tables: {result.results}")
     say(f"report: [bold]{result.report}[/]")
 
