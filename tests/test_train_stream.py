@@ -1,5 +1,6 @@
 """Training on stars that are read while it learns."""
 
+import fsspec
 import numpy as np
 import polars as pl
 import pytest
@@ -82,6 +83,15 @@ def test_interrupted_and_resumed_is_the_same_to_the_bit(
     once = load_classifier(streamed, "cpu").model.state_dict()
     again = load_classifier(tmp_path / "run", "cpu").model.state_dict()
     assert all(torch.equal(once[name], again[name]) for name in once)
+
+
+def test_a_store_at_a_url_trains_to_the_same_bits(streamed, tiny_work, tmp_path):
+    memory = fsspec.filesystem("memory")
+    memory.put(str(tiny_work), "/bucket/tiny", recursive=True)
+    train("memory://bucket/tiny", tmp_path / "run", SETTINGS)
+    memory.rm("/bucket", recursive=True)
+    name = "predictions.parquet"
+    assert pl.read_parquet(tmp_path / "run" / name).equals(pl.read_parquet(streamed / name))
 
 
 def test_shuffled_labels_are_streamed_too(tiny_work):

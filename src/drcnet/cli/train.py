@@ -18,7 +18,7 @@ __all__ = ["command"]
 
 
 def command(
-    work: Path = typer.Argument(help="Folder that 'drcnet prepare' made."),
+    work: str = typer.Argument(help="Folder that 'drcnet prepare' made, or its URL."),
     runs: Path = typer.Argument(help="Folder of runs; each model gets a folder of its own in it."),
     config: Path | None = ConfigOption,
     model: str | None = typer.Option(

@@ -1,5 +1,6 @@
 """What a store holds, in tables and a few lines."""
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from drcnet.dataset.split import check_split, split_digest
 from drcnet.dataset.store import Store, open_store, read_store_split
 
 __all__ = ["StoreInfo", "store_info"]
+
+_LINE = 79
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +82,17 @@ class StoreInfo:
         shares = ", ".join(f"{name} {n}" for name, n in self.classes.items()) or "no class"
         pools = ", ".join(f"{name} {n}" for name, n in self.pools.items())
         disk = "" if self.disk is None else f", {self.disk / 1e6:.1f} MB"
-        versions = ", ".join(f"{name} {number}" for name, number in self.versions.items())
+        versions = textwrap.fill(
+            "made with " + ", ".join(f"{name} {number}" for name, number in self.versions.items()),
+            width=_LINE,
+        )
         return "\n".join(
             [
                 f"{self.work}: {self.exposures} exposures of {self.instrument}{disk}",
                 f"{self.rows} rows ({pools})",
                 f"{self.stars} stars with a label; rows: {shares}",
-                f"split {self.split}; made with {versions}",
+                f"split {self.split}",
+                versions,
             ]
         )
 

@@ -4,7 +4,6 @@ Writers of different exposures never touch the same file, so many processes can 
 Only whole shards are read: single rows at random cost about as much as their whole exposure.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,14 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from drcnet.config import PrepareSettings
+from drcnet.dataset.origin import read_provenance, write_provenance
 from drcnet.dataset.pools import pool_of
-from drcnet.dataset.remote import RemotePath, locate, read_bytes, read_table, zarr_place
+from drcnet.dataset.remote import RemotePath, locate, read_table, zarr_place
 from drcnet.dataset.shards import ARMS, ARRAYS, shard_digests, shard_path
 from drcnet.dataset.writing import cannot_write
 from drcnet.errors import StoreError
 from drcnet.instruments import InstrumentProfile
-from drcnet.provenance import atomic_folder, atomic_write
+from drcnet.provenance import atomic_folder
 
 __all__ = [
     "ARMS",
@@ -265,46 +265,6 @@ def write_exposure(work: Path, number: int, arm: str, arrays: Mapping[str, NDArr
             raise cannot_write(work, err) from err
 
 
-def write_provenance(work: Path, provenance: Mapping[str, Any]) -> None:
-    """Write `provenance.json`.
-
-    Parameters
-    ----------
-    work : Path
-        The work folder.
-    provenance : Mapping
-        JSON-able.
-    """
-    with atomic_write(work / "provenance.json") as path:
-        text = json.dumps(provenance, indent=2, sort_keys=True, default=str)
-        path.write_text(text + "\n", encoding="utf-8")
-
-
-def read_provenance(work: Path | RemotePath) -> dict[str, Any]:
-    """Read `provenance.json`.
-
-    Parameters
-    ----------
-    work : Path or RemotePath
-        The work folder, or its URL.
-
-    Returns
-    -------
-    dict
-        What `write_provenance` wrote.
-
-    Raises
-    ------
-    StoreError
-        It cannot be read.
-    """
-    path = work / "provenance.json"
-    try:
-        return dict(json.loads(read_bytes(path)))
-    except (OSError, ValueError) as err:
-        raise StoreError(path, "what made the store, as JSON", str(err)) from err
-
-
 def open_store(work: Path | str) -> Store:
     """Open a finished store for reading.
 
@@ -343,25 +303,27 @@ def open_store(work: Path | str) -> Store:
     return Store(place, index, read_provenance(place), exposures, n_fiber)
 
 
-def read_store_split(store: Store) -> pl.DataFrame:
+def read_store_split(store: Store, name: str = "split.parquet") -> pl.DataFrame:
     """Read the split of a store, wherever it lies.
 
     Parameters
     ----------
     store : Store
         From `open_store`.
+    name : str
+        The file, as named from inside the work folder.
 
     Returns
     -------
     DataFrame
-        `split.parquet`, not checked (see `drcnet.dataset.split.check_split`).
+        The split, not checked (see `drcnet.dataset.split.check_split`).
 
     Raises
     ------
     StoreError
         It cannot be read.
     """
-    path = store.work / "split.parquet"
+    path = store.work / name
     try:
         return read_table(path)
     except (OSError, pl.exceptions.PolarsError) as err:

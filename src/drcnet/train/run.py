@@ -50,7 +50,7 @@ _ROWS = 4096  # rows of the test part in memory at once
 
 
 def train(
-    work: Path,
+    work: Path | str,
     run: Path,
     settings: TrainSettings,
     *,
@@ -65,8 +65,8 @@ def train(
 
     Parameters
     ----------
-    work : Path
-        A work folder that `prepare` has finished.
+    work : Path or str
+        A work folder that `prepare` has finished, or its URL for fsspec.
     run : Path
         The run folder; made if absent.
     settings : TrainSettings
@@ -90,7 +90,7 @@ def train(
         Store or split cannot be read.
     """
     run = Path(run)
-    task = read_task(Path(work), settings)
+    task = read_task(work, settings)
     if overwrite:
         _clear(run)
     origin = _origin(task)

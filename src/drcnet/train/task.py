@@ -13,8 +13,8 @@ from drcnet.config import TrainSettings
 from drcnet.dataset.augment import Augmenter, make_augmenter
 from drcnet.dataset.loader import Samples, load_part
 from drcnet.dataset.reading import Reading, part_bytes
-from drcnet.dataset.split import read_split, split_digest, split_file
-from drcnet.dataset.store import Progress, Store, open_store
+from drcnet.dataset.split import check_split, read_split, split_digest, split_file
+from drcnet.dataset.store import Progress, Store, open_store, read_store_split
 from drcnet.dataset.stream import ShardStream
 from drcnet.errors import StoreError, TrainingError
 from drcnet.models import MODELS, ModelEntry, build_model
@@ -145,13 +145,13 @@ class Outcome:
     failure: str = ""
 
 
-def read_task(work: Path, settings: TrainSettings) -> Task:
+def read_task(work: Path | str, settings: TrainSettings) -> Task:
     """Read split and index, and check that they can be learnt from.
 
     Parameters
     ----------
-    work : Path
-        A work folder that `prepare` has finished.
+    work : Path or str
+        A work folder that `prepare` has finished, or its URL.
     settings : TrainSettings
         The recipe.
 
@@ -175,14 +175,23 @@ def read_task(work: Path, settings: TrainSettings) -> Task:
             f"view of {entry.name}", f"one of {', '.join(_VIEWS_OF[entry.view])}", repr(view)
         )
     store = open_store(work)
-    path = split_file(Path(work), settings.split)
-    split = read_split(path)
+    path, split = _read_split(store, settings.split)
     prepared = _prepared(store)
     classes = tuple(prepared["classes"])
     _check_rows(path, split, store)
     _check_parts(path, split, classes)
     inputs = {"split": split_digest(split), "store": digest(store.provenance)}
     return Task(settings, entry, store, split, classes, view, prepared, inputs)
+
+
+def _read_split(store: Store, name: str | None) -> tuple[Path | str, pl.DataFrame]:
+    """Where the split is, and the split."""
+    if isinstance(store.work, Path):
+        path = split_file(store.work, name)
+        return path, read_split(path)
+    split = read_store_split(store, name or "split.parquet")
+    check_split(split)
+    return store.work / (name or "split.parquet"), split
 
 
 def load_data(task: Task, progress: Progress | None = None) -> Data:
@@ -296,7 +305,7 @@ def _entry(settings: TrainSettings) -> ModelEntry:
     return entry
 
 
-def _check_rows(path: Path, split: pl.DataFrame, store: Store) -> None:
+def _check_rows(path: Path | str, split: pl.DataFrame, store: Store) -> None:
     """Refuse a split of another store: every row must name its star there."""
     stars = store.index.select(pl.col("row").cast(split["row"].dtype), known="star")
     joined = split.select("row", "star").join(stars, on="row", how="left")
@@ -307,7 +316,7 @@ def _check_rows(path: Path, split: pl.DataFrame, store: Store) -> None:
         raise StoreError(path, f"a split of the store {store.work}", came)
 
 
-def _check_parts(path: Path, split: pl.DataFrame, classes: tuple[str, ...]) -> None:
+def _check_parts(path: Path | str, split: pl.DataFrame, classes: tuple[str, ...]) -> None:
     trained = split.filter(pl.col("part") == "train")
     missing = [name for name in classes if name not in trained["class"]]
     if missing:
