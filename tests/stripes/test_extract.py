@@ -58,7 +58,9 @@ def test_the_kernel_and_its_twin_agree(renderer, scene, calibration, rng):
     mask = np.zeros(image.shape, dtype=bool)
     mask[::37, ::11] = True
     frame = renderer.with_counts(frame, frame.counts, mask)
-    inputs = arguments(frame, calibration, scene.settings)
+    pixels, windows, shapes, rules = arguments(frame, calibration, scene.settings)
+    glow = rng.uniform(-1.0, 5.0, (16, 6)).astype(np.float32)
+    inputs = (pixels, windows, shapes._replace(glow=glow), rules)
     one, other = extract_stripes(*inputs), extract_stripes_numpy(*inputs)
     np.testing.assert_array_equal(one.mask, other.mask)
     np.testing.assert_array_equal(one.stripes, other.stripes)

@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 
 from drcnet.config import StripeSettings
 from drcnet.stripes.cut import TILE, Pixels, Windows, load_tile
-from drcnet.stripes.rows import find_cosmics, neighbor_light, plain_light, tile_profile, weigh
+from drcnet.stripes.rows import (
+    far_light,
+    find_cosmics,
+    neighbor_light,
+    plain_light,
+    tile_profile,
+    weigh,
+)
 from drcnet.stripes.spatial import STEP, SpatialProfile
 from drcnet.stripes.trace import TraceSet
 
@@ -36,12 +43,16 @@ class Shapes(NamedTuple):
     norm : ndarray, shape (n, n_tile), float64
         Profile a pixel over table value: 1 / FWHM / share of the light inside the window, so
         that the profile's sum over the exact window is 1.
+    glow : ndarray, shape (n, n_tile + 1), float32
+        Scattered light (electrons a pixel) to take off, at the tiles' ends; of shape (0, 0)
+        where none is.
     """
 
     table: NDArray[np.float32]
     place: NDArray[np.float64]
     inverse: NDArray[np.float64]
     norm: NDArray[np.float64]
+    glow: NDArray[np.float32]
 
 
 class Rules(NamedTuple):
@@ -74,7 +85,7 @@ class Extracted(NamedTuple):
     box, box_ivar, optimal, optimal_ivar : ndarray, float32
         The two extractions and their inverse variances.
     spilt : ndarray, float32
-        Light of the two neighbours inside the stripe, by the model.
+        Light of two neighbours on each side inside the stripe, by the model.
     """
 
     stripes: NDArray[np.float32]
@@ -102,7 +113,12 @@ def make_rules(settings: StripeSettings) -> Rules:
     return Rules(settings.cosmic_sigma, settings.profile_error, settings.separate_neighbors)
 
 
-def make_shapes(profile: SpatialProfile, traces: TraceSet, windows: Windows) -> Shapes:
+def make_shapes(
+    profile: SpatialProfile,
+    traces: TraceSet,
+    windows: Windows,
+    glow: NDArray[np.float32] | None = None,
+) -> Shapes:
     """Lay the profile out along the windows.
 
     Parameters
@@ -113,6 +129,8 @@ def make_shapes(profile: SpatialProfile, traces: TraceSet, windows: Windows) -> 
         All fibres; only their widths are used.
     windows : Windows
         Where the stripes lie.
+    glow : ndarray, shape (n, n_tile + 1), float32, optional
+        Scattered light to take off, as in `Shapes`.
 
     Returns
     -------
@@ -126,7 +144,8 @@ def make_shapes(profile: SpatialProfile, traces: TraceSet, windows: Windows) -> 
     table = profile.fiber_tables(len(traces))
     place = np.interp(middle, profile.rows, np.arange(len(profile.rows)))
     share = _window_share(table, place, 0.5 * windows.width / fwhm)
-    return Shapes(table, place, 1.0 / fwhm, 1.0 / (fwhm * share))
+    under = np.zeros((0, 0), np.float32) if glow is None else np.asarray(glow, np.float32)
+    return Shapes(table, place, 1.0 / fwhm, 1.0 / (fwhm * share), under)
 
 
 def _window_share(
@@ -165,21 +184,25 @@ def _empty(n: int, width: int, rows: int) -> Extracted:  # pragma: no cover (com
 
 
 class _Tile(NamedTuple):
-    """One fibre's pixels and profile in a tile of rows, all (width, TILE)."""
+    """One fibre's pixels and profile in a tile of rows, (width, TILE), and what lies under it."""
 
     data: NDArray[np.float32]
     noise: NDArray[np.float32]
     state: NDArray[np.uint8]
     shape: NDArray[np.float32]
+    line: NDArray[np.float32]  # (n_u,): the profile's table in this tile
+    under: NDArray[np.float32]  # (TILE,): scattered light taken off, electrons a pixel
 
 
 @njit(cache=True, nogil=True)
-def _empty_tile(width: int) -> _Tile:  # pragma: no cover (compiled)
+def _empty_tile(width: int, n_u: int) -> _Tile:  # pragma: no cover (compiled)
     return _Tile(
         np.zeros((width, TILE), dtype=np.float32),
         np.ones((width, TILE), dtype=np.float32),
         np.zeros((width, TILE), dtype=np.uint8),
         np.zeros((width, TILE), dtype=np.float32),
+        np.zeros(n_u, dtype=np.float32),
+        np.zeros(TILE, dtype=np.float32),
     )
 
 
@@ -188,21 +211,27 @@ def _prepare(  # noqa: PLR0917 (a kernel's arrays)
     pixels: Pixels,
     windows: Windows,
     shapes: Shapes,
-    fiber: int,
-    number: int,
+    place: tuple[int, int],
     tile: _Tile,
-    line: NDArray[np.float32],
     light: NDArray[np.float32],
+    stripe: NDArray[np.float32],
 ) -> None:  # pragma: no cover (compiled)
-    """Load a fibre's tile, its profile, and a first estimate of its light."""
+    """Load a fibre's tile, copy it, and find its profile and a first estimate of its light."""
+    fiber, number = place
     start = number * TILE
     size = min(TILE, windows.first.shape[1] - start)
     load_tile(pixels, windows, fiber, start, tile.data, tile.noise, tile.state)
-    table = shapes.table[fiber]
-    place = shapes.place[number]
-    low = min(int(place), max(table.shape[0] - 2, 0))
+    for k in range(windows.width):
+        for t in range(size):
+            quarter = np.rint(np.float32(4.0) * tile.data[k, t])
+            stripe[k, start + t] = quarter * np.float32(0.25)
+    if shapes.glow.shape[0] > 0:
+        _take_glow(tile, size, shapes.glow[fiber, number], shapes.glow[fiber, number + 1])
+    table, line = shapes.table[fiber], tile.line
+    between = shapes.place[number]
+    low = min(int(between), max(table.shape[0] - 2, 0))
     high = min(low + 1, table.shape[0] - 1)
-    part = np.float32(place - low)
+    part = np.float32(between - low)
     for j in range(line.size):
         line[j] = (np.float32(1.0) - part) * table[low, j] + part * table[high, j]
     scale = shapes.inverse[fiber, number] / STEP
@@ -212,27 +241,43 @@ def _prepare(  # noqa: PLR0917 (a kernel's arrays)
 
 
 @njit(cache=True, nogil=True)
+def _take_glow(
+    tile: _Tile, size: int, first: float, last: float
+) -> None:  # pragma: no cover (compiled)
+    """Take scattered light, linear over the tile, off its pixels; it adds to the noise."""
+    for t in range(size):
+        part = np.float32(t) / np.float32(TILE)
+        tile.under[t] = (np.float32(1.0) - part) * first + part * last
+    for k in range(tile.data.shape[0]):
+        for t in range(size):
+            tile.data[k, t] -= tile.under[t]
+            tile.noise[k, t] += max(tile.under[t], np.float32(0.0))
+
+
+@njit(cache=True, nogil=True)
 def _take_neighbors(  # noqa: PLR0917 (a kernel's arrays)
     windows: Windows,
     shapes: Shapes,
-    fiber: int,
-    number: int,
+    place: tuple[int, int],
     tile: _Tile,
-    line: NDArray[np.float32],
     lights: NDArray[np.float32],
     spilt: NDArray[np.float32],
 ) -> None:  # pragma: no cover (compiled)
-    """Take the two neighbours' light off a tile; it adds to the noise."""
+    """Take the light of two neighbours on each side off a tile; it adds to the noise."""
+    fiber, number = place
     start = number * TILE
     size = min(TILE, windows.first.shape[1] - start)
-    for near in (fiber - 1, fiber + 1):
-        if 0 <= near < len(lights):
-            scale = shapes.inverse[near, number] / STEP
-            norm = shapes.norm[near, number]
-            place = (fiber, near, start, size)
-            neighbor_light(
-                line, windows, place, (scale, norm), lights[near], tile.data, tile.noise, spilt
-            )
+    for step in (-2, -1, 1, 2):
+        near = fiber + step
+        if near < 0 or near >= len(lights):
+            continue
+        units = (shapes.inverse[near, number] / STEP, shapes.norm[near, number])
+        where = (fiber, near, start, size)
+        light = lights[near]
+        if abs(step) == 1:
+            neighbor_light(tile.line, windows, where, units, light, tile.data, tile.noise, spilt)
+        else:
+            far_light(tile.line, windows, where, units, light, tile.data, tile.noise, spilt)
 
 
 @njit(cache=True, nogil=True)
@@ -254,7 +299,8 @@ def _finish(
             out.mask[fiber, k, start + t] = tile.state[k, t]
     for t in range(size):
         ivar = out.optimal_ivar[fiber, start + t]
-        out.box[fiber, start + t] = total[t] + spilt[t]
+        under = np.float32(tile.data.shape[0]) * tile.under[t]
+        out.box[fiber, start + t] = total[t] + spilt[t] + under
         out.spilt[fiber, start + t] = spilt[t]
         out.box_ivar[fiber, start + t] = 0.0
         if ivar > 0.0:
@@ -269,7 +315,8 @@ def extract_stripes(
 
     Optimal extraction follows Horne (1986, PASP 98, 609), table 1, with the profile measured
     on the flat and the variance from the model (read noise and fitted light), twice. The light
-    that a first estimate of the two neighbours spills into the window is taken off before.
+    that a first estimate of two neighbours on each side spills into the window is taken off
+    before, and scattered light where it is known.
 
     Parameters
     ----------
@@ -289,30 +336,37 @@ def extract_stripes(
     """
     n, rows = windows.first.shape
     out = _empty(n, windows.width, rows)
-    tiles = (_empty_tile(windows.width), _empty_tile(windows.width))
-    lines = np.empty((2, shapes.table.shape[2]), dtype=np.float32)
+    n_u = shapes.table.shape[2]
+    tiles = (  # a fibre's light is told apart from that of the next two
+        _empty_tile(windows.width, n_u),
+        _empty_tile(windows.width, n_u),
+        _empty_tile(windows.width, n_u),
+    )
     lights = np.zeros((n, TILE), dtype=np.float32)
     spilt = np.zeros(TILE, dtype=np.float32)
     for number in range(len(shapes.place)):
         start = number * TILE
         size = min(TILE, rows - start)
-        _prepare(pixels, windows, shapes, 0, number, tiles[0], lines[0], lights[0])
-        for fiber in range(n):
-            tile, line = tiles[fiber % 2], lines[fiber % 2]
-            if fiber + 1 < n:  # its light is needed before this fibre's can be told apart
-                other, next_line = tiles[(fiber + 1) % 2], lines[(fiber + 1) % 2]
+        for ahead in range(n + 2):
+            if ahead < n:
                 _prepare(
-                    pixels, windows, shapes, fiber + 1, number, other, next_line, lights[fiber + 1]
+                    pixels,
+                    windows,
+                    shapes,
+                    (ahead, number),
+                    tiles[ahead % 3],
+                    lights[ahead],
+                    out.stripes[ahead],
                 )
-            for k in range(windows.width):
-                for t in range(size):
-                    quarter = np.rint(np.float32(4.0) * tile.data[k, t])
-                    out.stripes[fiber, k, start + t] = quarter * np.float32(0.25)
+            fiber = ahead - 2
+            if fiber < 0:
+                continue
+            tile = tiles[fiber % 3]
             spilt[:] = 0.0
             light, ivar = out.optimal[fiber, start:], out.optimal_ivar[fiber, start:]
             light[:size] = lights[fiber, :size]
             if rules.separate:
-                _take_neighbors(windows, shapes, fiber, number, tile, line, lights, spilt)
+                _take_neighbors(windows, shapes, (fiber, number), tile, lights, spilt)
                 plain_light(tile.data, tile.shape, tile.state, size, light)
             find_cosmics(tile, size, (rules.sigma, rules.error), light)
             weigh(tile, size, light, ivar)

@@ -37,6 +37,8 @@ def extract_stripes_numpy(
     stripes, state = cut_stripes_numpy(pixels, windows)
     data = stripes.astype(np.float64)  # (n, width, rows), as all below
     noise = _noise(pixels, windows)
+    under = _glow(windows, shapes)
+    data, noise = data - under[:, None], noise + np.maximum(under, 0.0)[:, None]
     shape = _profile(windows, shapes, 0)
     extra = np.zeros_like(data)
     if rules.separate:
@@ -50,17 +52,34 @@ def extract_stripes_numpy(
     light, ivar = _weigh(light, data, shape, noise, state)
     box, box_ivar = _box(light, ivar, data, shape, noise, state)
     spilt = extra.sum(axis=1)
-    single = (a.astype(np.float32) for a in (box + spilt, box_ivar, light, ivar, spilt))
+    single = (
+        a.astype(np.float32)
+        for a in (box + spilt + windows.width * under, box_ivar, light, ivar, spilt)
+    )
     rounded = (np.rint(4.0 * stripes.astype(np.float64)) / 4.0).astype(np.float32)
     return Extracted(rounded, state, *single)
 
 
 def _neighbors(windows: Windows, shapes: Shapes, light: Array) -> Array:
-    """Light of the two neighbours in each fibre's window."""
-    extra = np.zeros((len(light), windows.width, light.shape[1]))
-    extra[1:] += _profile(windows, shapes, -1)[1:] * light[:-1, None]
-    extra[:-1] += _profile(windows, shapes, 1)[:-1] * light[1:, None]
+    """Light of two neighbours on each side in each fibre's window."""
+    n = len(light)
+    extra = np.zeros((n, windows.width, light.shape[1]))
+    for side in (-2, -1, 1, 2):
+        here = slice(max(0, -side), max(0, min(n, n - side)))
+        near = slice(max(0, side), max(0, min(n, n + side)))
+        extra[here] += _profile(windows, shapes, side)[here] * light[near, None]
     return extra
+
+
+def _glow(windows: Windows, shapes: Shapes) -> Array:
+    """Scattered light to take off a pixel of each fibre and row."""
+    rows = windows.first.shape[1]
+    if not shapes.glow.size:
+        return np.zeros(windows.first.shape)
+    tile, part = np.divmod(np.arange(rows), TILE)
+    part = part / TILE
+    glow = shapes.glow.astype(np.float64)
+    return np.asarray((1.0 - part) * glow[:, tile] + part * glow[:, tile + 1])
 
 
 def _noise(pixels: Pixels, windows: Windows) -> Array:
@@ -75,7 +94,8 @@ def _noise(pixels: Pixels, windows: Windows) -> Array:
 def _profile(windows: Windows, shapes: Shapes, side: int) -> Array:
     """Profile of each fibre, or of its neighbour, at the pixels of the fibre's window.
 
-    A neighbour's is taken at the nearest step of the table, as the kernel does.
+    A neighbour's is taken at the nearest step of the table, that of the next but one at the
+    distance in the middle row of each tile, as the kernel does.
     """
     n, rows = windows.first.shape
     shape = np.zeros((n, windows.width, rows))
@@ -84,11 +104,14 @@ def _profile(windows: Windows, shapes: Shapes, side: int) -> Array:
     high = np.minimum(low + 1, shapes.table.shape[1] - 1)
     part = (shapes.place - low).astype(np.float32)
     tile = np.arange(rows) // TILE
+    at = np.arange(rows)
+    if abs(side) > 1:
+        at = tile * TILE + np.minimum(TILE, rows - tile * TILE) // 2
     for fiber in range(max(0, -side), n - max(0, side)):
         lines = (1 - part)[:, None] * shapes.table[fiber, low]
         lines = lines + part[:, None] * shapes.table[fiber, high]  # (n_tile, n_u)
         scale = shapes.inverse[fiber + side, tile] / STEP
-        begin = (windows.first[fiber] - windows.center[fiber + side]) * scale + middle
+        begin = (windows.first[fiber, at] - windows.center[fiber + side, at]) * scale + middle
         place = begin + np.arange(windows.width)[:, None] * scale + (0.5 if side else 0.0)
         place = np.clip(place, 0.0, shapes.table.shape[2] - 2)
         j = place.astype(np.int64)

@@ -19,6 +19,7 @@ from drcnet.stripes.extract import (
     make_shapes,
 )
 from drcnet.stripes.flags import FiberFlag
+from drcnet.stripes.scatter import measure_glow, tile_glow
 from drcnet.stripes.shift import shift_traces
 from drcnet.stripes.sky import Sky, choose_sky_fibers, measure_sky
 from drcnet.stripes.wavelength import fit_sky
@@ -29,6 +30,7 @@ _COPIED = ("stripes", "mask", "box", "box_ivar", "optimal", "optimal_ivar")
 _COSMIC_SHARE = 0.02
 _NO_SIGNAL = 0.5  # median S/N a pixel below which there is no significant light above the sky
 _WING_SHARE = 0.1
+_GLOW_SHARE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +120,11 @@ def measure_arm(
     _check(frame, calibration, settings, sky_fibers)
     traces, shift = shift_traces(calibration.traces, frame, settings)
     windows = make_windows(traces, settings)
-    shapes = make_shapes(calibration.profile, traces, windows)
+    glow = None
+    if settings.scattered_light != "ignore" and traces.alive.any():
+        glow = tile_glow(measure_glow(frame, traces, calibration.profile), windows)
+    taken = glow if settings.scattered_light == "subtract" else None
+    shapes = make_shapes(calibration.profile, traces, windows, taken)
     raw = extract_stripes(frame_pixels(frame), windows, shapes, make_rules(settings))
     rows = np.arange(settings.row_start, settings.row_stop)
     throughput = calibration.throughput[:, settings.row_start : settings.row_stop]
@@ -129,12 +135,19 @@ def measure_arm(
     snr = _snr(raw, sky)
     middle = np.array([(settings.row_start + settings.row_stop) / 2.0])
     gain, noise = _amplifier_of(frame, windows)
+    flags = _flags((frame, windows), calibration, raw, sky, snr)
+    if glow is not None:
+        flags[_glowing(glow, raw) & calibration.traces.alive] |= np.uint32(
+            FiberFlag.SCATTERED_LIGHT
+        )
     notes = {
         **shift,
         **flexure,
         "sky_fibers": how,
         "sky_count": int(sky.used.sum()),
         "sky_scatter": sky.scatter,
+        "scattered_light": None if glow is None else float(np.median(glow)),
+        "scattered_light_subtracted": taken is not None,
     }
     return ArmStripes(
         **{name: getattr(raw, name) for name in _COPIED},
@@ -145,7 +158,7 @@ def measure_arm(
         fwhm=traces.widths(middle)[:, 0].astype(np.float32),
         gain=gain,
         read_noise=noise,
-        flags=_flags((frame, windows), calibration, raw, sky, snr),
+        flags=flags,
         sky_fibers=sky.used,
         notes=notes,
     )
@@ -248,3 +261,10 @@ def _bright_neighbor(raw: Extracted) -> NDArray[np.bool_]:
     """Where the neighbours' wings bring more than a tenth of the fibre's own light."""
     own = np.maximum(np.median(raw.optimal, axis=1), 0.0)
     return np.asarray(np.median(raw.spilt, axis=1) > _WING_SHARE * own)
+
+
+def _glowing(glow: NDArray[np.float32], raw: Extracted) -> NDArray[np.bool_]:
+    """Where scattered light brings more than a fifth of what the whole stripe holds."""
+    width = raw.stripes.shape[1]
+    whole = np.maximum(np.median(raw.box, axis=1), 0.0)
+    return np.asarray(width * np.median(glow, axis=1) > _GLOW_SHARE * whole)

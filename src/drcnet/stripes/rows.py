@@ -16,6 +16,7 @@ __all__ = [
     "CORE_SHARE",
     "DARK_SIGMA",
     "MIN_SHARE",
+    "far_light",
     "find_cosmics",
     "neighbor_light",
     "plain_light",
@@ -118,6 +119,55 @@ def neighbor_light(  # noqa: PLR0917 (a kernel's arrays)
         for t in range(size):
             position = min(max(begin[t] + np.float32(k) * step, ZERO), last)
             extra = max(light[t], ZERO) * norm * line[np.uint32(position)]
+            data[k, t] -= extra
+            noise[k, t] += extra
+            spilt[t] += extra
+
+
+@njit(cache=True, nogil=True)
+def far_light(  # noqa: PLR0917 (a kernel's arrays)
+    line: Floats,
+    windows: Windows,
+    place: tuple[int, int, int, int],
+    units: tuple[float, float],
+    light: Floats,
+    data: Floats,
+    noise: Floats,
+    spilt: Floats,
+) -> None:  # pragma: no cover (compiled)
+    """Take the light of the next fibre but one off a window.
+
+    As `neighbor_light`, but so far out the wings are so flat that the distances in the tile's
+    middle row serve for all its rows.
+
+    Parameters
+    ----------
+    line : ndarray, shape (n_u,), float32
+        Profile against distance in steps of the table, taken at the nearest step.
+    windows : Windows
+        Where the stripes lie.
+    place : tuple of int
+        Whose window, whose light, first row and number of rows.
+    units : tuple of float
+        Steps of the table a pixel, and profile a pixel over table value.
+    light : ndarray, shape (rows,), float32
+        First estimate of the light; counts only where positive.
+    data, noise : ndarray, shape (width, rows), float32
+        The light is taken off the one and added to the other.
+    spilt : ndarray, shape (rows,), float32
+        Grows by the light taken off.
+    """
+    window, fiber, start, size = place
+    scale, norm = units[0], np.float32(units[1])
+    last = np.float32(line.size - 2)
+    row = start + size // 2
+    away = windows.first[window, row] - windows.center[fiber, row]
+    begin = np.float32(away * scale + (line.size - 1) // 2 + 0.5)
+    for k in range(data.shape[0]):
+        position = min(max(begin + np.float32(k) * np.float32(scale), ZERO), last)
+        share = norm * line[np.uint32(position)]
+        for t in range(size):
+            extra = max(light[t], ZERO) * share
             data[k, t] -= extra
             noise[k, t] += extra
             spilt[t] += extra
