@@ -58,3 +58,60 @@ def make_command(
         f"{summary.usable} usable rows of {summary.stars} stars in {out}",
         quiet=as_json,
     )
+
+
+@app.command("realism")
+def realism_command(
+    scratch: Path = typer.Argument(help="Folder for two small simulated nights."),
+    out: Path = typer.Option(Path(), "--out", "-o", help="Folder of realism.md and its figures."),
+    workers: int | None = WorkersOption,
+) -> None:
+    """Hold simulated spectra, skies and chips against real ones, and write a page.
+
+    DRCNET_SHARED_DATA names the folder of the real data; without it there is nothing to hold
+    them against, and the command says so.
+    """
+    from drcnet.experiments.realism import measure_realism
+    from drcnet.experiments.realism_page import write_realism
+
+    with progress_bars() as progress:
+        found = measure_realism(_real_data(), scratch, progress=progress, workers=workers)
+    say(f"{write_realism(found, out)}")
+
+
+@app.command("sources")
+def sources_command(
+    work: Path = typer.Argument(help="A benchmark set of several sources (fgk)."),
+    out: Path | None = typer.Option(None, "--out", "-o", help="Markdown file to write."),
+    min_snr: float = typer.Option(30.0, "--min-snr", help="Least snrr of a row."),
+    per_star: int = typer.Option(4, "--per-star", min=1, help="At most so many rows a star."),
+) -> None:
+    """Ask what the source of a spectrum could give away.
+
+    A linear classifier is taught to tell sources apart, and classes with and without each
+    source; every number is of stars that it was not taught.
+    """
+    from drcnet.experiments.sources import examine_sources, sources_text
+
+    with progress_bars() as progress:
+        found = examine_sources(work, min_snr=min_snr, per_star=per_star, progress=progress)
+    text = sources_text(found)
+    if out is not None:
+        from drcnet.provenance import atomic_write
+
+        with atomic_write(out) as path:
+            path.write_text(text, encoding="utf-8")
+    say(text)
+
+
+def _real_data() -> Path:
+    """The folder that DRCNET_SHARED_DATA names, or one line that says that it is not there."""
+    import os
+
+    from drcnet.errors import ConfigError
+
+    folder = os.environ.get("DRCNET_SHARED_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        wanted = "DRCNET_SHARED_DATA to name the folder of real spectra"
+        raise ConfigError("the environment", wanted, repr(folder))
+    return Path(folder)
