@@ -21,13 +21,12 @@ import torch
 
 from drcnet.config import PrepareSettings
 from drcnet.dataset.batches import open_batches
-from drcnet.dataset.loader import load_part
+from drcnet.dataset.loader import load_part, normalize_rows
 from drcnet.dataset.reading import Reading, part_bytes
 from drcnet.dataset.shards import ARMS
 from drcnet.dataset.split import write_split
 from drcnet.dataset.store import create_store, open_store, write_exposure
 from drcnet.provenance import make_provenance
-from drcnet.stripes.normalize import normalize
 
 CLASSES = ("F", "G", "K")
 FIBERS, WIDTH, WAVES = 250, 11, 3000
@@ -120,7 +119,8 @@ def memory_map(store, split, view, folder, batch_size):
 
     def epoch():
         for start in range(0, len(order), batch_size):
-            normalize(torch.from_numpy(mapped[order[start : start + batch_size]]), "zscore")
+            x = torch.from_numpy(mapped[order[start : start + batch_size]])
+            normalize_rows(x, "zscore", x)
 
     seconds, _ = timed(epoch)
     return len(rows) / seconds, path.stat().st_size

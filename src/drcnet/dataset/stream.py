@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from drcnet.dataset.loader import batch_rows, see
+from drcnet.dataset.loader import batch_rows, normalize_rows, see
 from drcnet.dataset.reading import DTYPES, Batch, Reading, row_bytes
 from drcnet.dataset.shards import ARMS
 from drcnet.dataset.store import Store
@@ -21,7 +21,6 @@ from drcnet.stripes.normalize import normalize
 
 __all__ = ["ShardStream"]
 
-_CHUNK = 256  # rows normalised at once
 _HELD = 4  # windows in memory at once: one in use, its tail, one waiting, one being read
 _SHARDS = 1  # word of the random stream that orders the shards
 
@@ -177,9 +176,7 @@ class ShardStream:
         pixels = torch.from_numpy(x)
         if self.reading.device.type != "cpu":
             return pixels.pin_memory()
-        for piece in pixels.split(_CHUNK):
-            piece.copy_(normalize(piece, self.reading.normalize))
-        return pixels
+        return normalize_rows(pixels, self.reading.normalize, pixels)
 
 
 def _put(ready: "queue.Queue[Any]", item: Any, over: threading.Event) -> bool:
