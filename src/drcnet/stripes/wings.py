@@ -43,7 +43,7 @@ _CORE_KNOTS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0, 1.1, CORE)
 _MOFFAT = (10.0, 7.0, 5.0, 3.5, 2.5, 1.7, 1.0)  # exponents beta; 1 is a Lorentzian
 _BLOCKS, _ROW_BANDS = 5, 4  # places on the chip at which a table is measured
 _WING_BANDS = 16  # bands on which the chip's common wings are measured
-_GLOW_DEGREES = (4, 6)  # of scattered light on the flat, over fibres and bands
+_GLOW_PIECES = (3, 4)  # of splines for scattered light on the flat, over fibres and bands
 _TURNS = 3
 N_WINGS = 1 + len(_MOFFAT)
 """Shapes of which the wings are made."""
@@ -61,7 +61,7 @@ class PixelSums(NamedTuple):
     owners : sequence of ndarray, each of shape (n_pixel,), int
         Index of their light.
     glow : ndarray, shape (n_pixel, n_glow)
-        Smooth terms of which scattered light is made.
+        Smooth terms of which scattered light is made, with no negative part.
     """
 
     data: NDArray[np.float64]
@@ -123,10 +123,11 @@ def _fit_wings(
     """Wings common to the whole chip, and the light by which they are normalised.
 
     Edges, gaps and dead fibres, where wings lie open, are few: all of them are used together,
-    on scattered light that is a polynomial over fibres and bands.
+    on scattered light that is smooth over fibres and bands and nowhere negative:
+    free to be negative, it would take back what the wings are given too much.
     """
     center, width, light = fibers
-    pixels = _pixel_sums(bands, center, width, place, _GLOW_DEGREES)
+    pixels = _pixel_sums(bands, center, width, place, _GLOW_PIECES)
     for turn in range(_TURNS):
         fit = fit_shape(pixels, light.ravel())
         total = _table(fit[0])[1]
@@ -145,7 +146,7 @@ def _fit_core(
 ) -> NDArray[np.float64]:
     """Table of one place: its own core on the chip's wings."""
     center, width, light = fibers
-    pixels = _pixel_sums(bands, center, width, place, (1, 2))
+    pixels = _pixel_sums(bands, center, width, place, (1, 1))
     for turn in range(_TURNS):
         fit = fit_shape(pixels, light.ravel(), wings=wings)
         light = relight(pixels, light.ravel(), fit).reshape(center.shape)
@@ -159,29 +160,33 @@ def _pixel_sums(
     center: NDArray[np.float64],
     width: NDArray[np.float64],
     place: tuple[NDArray[np.int64], NDArray[np.int64]],
-    degrees: tuple[int, int],
+    pieces: tuple[int, int],
 ) -> PixelSums:
-    """Pixels of a place for the fit of core and wings, on scattered light of some degrees."""
+    """Pixels of a place for the fit of core and wings, on smooth scattered light."""
     data, good, distances, owners = place_pixels(bands, center, width, place)
     weight = np.where(good, 1.0 / np.maximum(data, np.percentile(data, 5) + 1.0), 0.0)
     order = [OWN, *(k for k in range(len(NEIGHBORS)) if k != OWN)]
     fiber, band = np.divmod(owners[OWN], center.shape[1])
-    glow = _smooth_terms(fiber, band, degrees)
+    glow = _smooth_terms(fiber, band, pieces)
     values = [shape_values(distances[k], REACH) for k in order]
     return PixelSums(data, weight, values, [owners[k] for k in order], glow)
 
 
 def _smooth_terms(
-    fiber: NDArray[np.int64], band: NDArray[np.int64], degrees: tuple[int, int]
+    fiber: NDArray[np.int64], band: NDArray[np.int64], pieces: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """Products of Chebyshev polynomials over fibres and bands; shape (n_pixel, n_glow)."""
+    """Products of splines over fibres and bands, nowhere negative; shape (n_pixel, n_glow)."""
     terms = []
-    for index, degree in zip((fiber, band), degrees, strict=True):
-        span = max(int(np.ptp(index)), 1)
-        used = min(degree, len(np.unique(index)) // 4)
-        terms.append(
-            np.polynomial.chebyshev.chebvander(2 * (index - index.min()) / span - 1, used)
-        )
+    for index, wanted in zip((fiber, band), pieces, strict=True):
+        count = len(np.unique(index))
+        place = (index - index.min()) / max(int(np.ptp(index)), 1)
+        used = min(wanted, count // 4)
+        if used == 0:
+            terms.append(np.ones((len(index), 1)))
+            continue
+        inner = np.linspace(0.0, 1.0, used + 1)
+        knots = np.concatenate([[0.0] * 2, inner, [1.0] * 2])
+        terms.append(BSpline.design_matrix(place, knots, 2).toarray())
     return np.asarray((terms[0][:, :, None] * terms[1][:, None, :]).reshape(len(fiber), -1))
 
 
@@ -258,7 +263,7 @@ def fit_shape(
         fitted[n_core : n_core + N_WINGS] = False
         data = data - system[:, ~fitted] @ wings
     lower = np.full(system.shape[1], -np.inf)
-    lower[n_core : n_core + N_WINGS] = 0.0
+    lower[n_core:] = 0.0
     lower = lower[fitted]
     solved = _bounded(system[:, fitted], data, pixels.weight, lower)
     full = np.empty(system.shape[1])
