@@ -45,14 +45,14 @@ def fit_linear(
 
 
 def star_interval(
-    right: NDArray[np.bool_], star: pl.Series, *, draws: int = 1000, seed: int = 1
+    right: NDArray[np.bool_ | np.integer], star: pl.Series, *, draws: int = 1000, seed: int = 1
 ) -> tuple[float, float, float]:
     """Accuracy with its 95% bootstrap interval over stars.
 
     Parameters
     ----------
-    right : ndarray, shape (n,), bool
-        Whether each row was told rightly.
+    right : ndarray, shape (n,), bool or int
+        Whether each row was told rightly; or 1, 0, -1, the difference of two such.
     star : Series, n rows
         The star of each row; all its rows are drawn together.
     draws : int

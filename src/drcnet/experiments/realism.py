@@ -157,7 +157,7 @@ def measure_realism(
         classifier=classifier,
         spectra=spectra,
         medians=medians,
-        snr_shape=snr_shape(stores["libraries"], shared / "lamost-lrs" / "snr_shape.csv"),
+        snr_shape=snr_shape(stores["lamost"], shared / "lamost-lrs" / "snr_shape.csv"),
         sky=sky,
         sky_spectra=sky_spectra,
         ccd=ccd(realism_sets()["libraries"].simulate, shared / "lamost-ccd"),

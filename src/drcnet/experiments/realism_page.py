@@ -50,8 +50,9 @@ _SHAPE = """## S/N along wavelength
 
 ![S/N along wavelength](realism-snr.png)
 
-Median S/N a 1e-4 dex over its median at 5500-7000 angstrom; real: LAMOST spectra with snrr 40-400.
-The simulator's sensitivity was tuned on this curve.
+Median S/N a 1e-4 dex over its median at 5500-7000 angstrom (where both are known); real: LAMOST
+spectra with snrr 40-400, mostly of F and G stars; simulated: the "lamost" night, one exposure. The
+simulator's sensitivity was tuned on this curve.
 """
 
 _SKY = """## Sky
@@ -155,11 +156,11 @@ def _verdict(scores: pl.DataFrame) -> str:
     """Say how far training on simulated spectra is behind training on real ones."""
     real, same, libraries, plain = scores["accuracy"].to_list()
     return (
-        f"Behind real training: {100 * (real - same):.1f} points when the very LAMOST stars are "
-        f"simulated, {100 * (real - libraries):.1f} points with library stars through the "
-        f"simulator, {100 * (real - plain):.1f} points with the library spectra as they are. The "
-        "aim is 5 points. What the first costs is the simulator; what the third costs are other "
-        "stars and other labels, without any simulator.\n"
+        f"Behind real training: {100 * (real - same):.1f} points when LAMOST stars are simulated "
+        f"(same labels, other stars; what is lost is the simulator's and a second dose of noise), "
+        f"{100 * (real - libraries):.1f} points with library stars through the simulator, "
+        f"{100 * (real - plain):.1f} points with the library spectra as they are (no simulator; "
+        "other stars and the literature's labels). The aim is 5 points.\n"
     )
 
 
@@ -189,7 +190,9 @@ def _draw_spectra(found: Realism) -> Any:
             )
         ax.set(ylabel=name, ylim=(0.15, 1.25), xlim=(grid[0], grid[-1]))
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    axes[0, 0].legend(handles[:3], labels[:3], ncols=3, loc="lower right", fontsize=7)
+    axes[0, 0].legend(
+        handles[:3], labels[:3], loc="center", bbox_to_anchor=(0.41, 0.5), fontsize=7
+    )
     axes[-1, 0].set_xlabel("vacuum wavelength at rest, angstrom")
     return figure
 
@@ -199,7 +202,7 @@ def _draw_snr(found: Realism) -> Any:
     shape = found.snr_shape
     for name, color, label in (
         ("real", _REAL, "real LAMOST, median"),
-        ("simulated", _OURS, "simulated, median of library stars"),
+        ("simulated", _OURS, "simulated, median of LAMOST stars"),
     ):
         axes[0, 0].plot(shape["wavelength"], shape[name], color=color, lw=0.9, label=label)
     axes[0, 0].set(xlabel="vacuum wavelength, angstrom", ylabel="S/N over snrr", ylim=(0, 1.8))

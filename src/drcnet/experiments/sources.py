@@ -55,7 +55,7 @@ class SourceTest:
     left_out : DataFrame
         One row a source: accuracy on its stars (of the fold kept back) taught with all sources,
         with as many stars of all sources as the others have (`equal`), and `without` its own;
-        intervals over stars; `loss` is equal less without.
+        intervals over stars; `loss` is equal less without, row by row.
     """
 
     mix: pl.DataFrame
@@ -195,8 +195,9 @@ def _left_out(spectra: RestSpectra, source: str) -> dict[str, str | int | float]
     for way in ways:
         values = star_interval(said[way].astype(str) == label[own], star)
         line |= dict(zip((way, f"{way}_low", f"{way}_high"), values, strict=True))
-    right = {way: (said[way].astype(str) == label[own]).mean() for way in ways}
-    return line | {"loss": float(right["equal"] - right["without"])}
+    right = {way: (said[way].astype(str) == label[own]).astype(int) for way in ways}
+    values = star_interval(right["equal"] - right["without"], star)
+    return line | dict(zip(("loss", "loss_low", "loss_high"), values, strict=True))
 
 
 def _thinned(
