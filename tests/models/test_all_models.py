@@ -13,6 +13,9 @@ WAVE, SPATIAL, CLASSES = 256, 11, 3
 PARAMETERS = {
     "drcnet": 1_419_429,
     "rcnet": 573_955,
+    "racnet": 585_627,
+    "sharma": 810_643,
+    "tdscnet": 295_083,
     "sscnn": 5_953_731,
     "ffcnn": 356_979,
     "ladder-box": 1_418_627,
@@ -25,6 +28,9 @@ PARAMETERS = {
 SMALL = {
     "drcnet": {},
     "rcnet": {},
+    "racnet": {},
+    "sharma": {},
+    "tdscnet": {"hidden": 32},
     "sscnn": {"hidden": 32},
     "ffcnn": {},
     "ladder-box": {},
@@ -36,6 +42,8 @@ SMALL = {
     "forest": {"components": 5, "trees": 20},
     "knn": {"components": 5, "neighbors": 3},
     "mlp": {"components": 5, "widths": (8,)},
+    "svm": {"components": 5},
+    "template": {"templates": 12},
 }
 # Readings of the paper that change the network, each built and run.
 READINGS = [
@@ -58,6 +66,10 @@ READINGS = [
     ("ffcnn", {"norm": True}),
     ("ladder-box", {"norm": True}),
     ("ladder-kernels", {"norm": True}),
+    ("racnet", {"norm": True}),
+    ("sharma", {"norm": True}),
+    ("tdscnet", {"norm": True}),
+    ("template", {"offset": 0, "continuum": 1, "velocities": 0}),
     ("mlp", {"widths": (8, 4)}),
     ("logreg", {"scaling": "robust"}),
     ("logreg", {"scaling": "none"}),
@@ -239,6 +251,11 @@ def test_unknown_model_lists_the_known():
         ("sscnn", {"n_wave": 165}, "at least 166"),
         ("ffcnn", {"n_wave": 60}, "at least 3 and 64"),
         ("knn", {"neighbors": 0}, "'neighbors' must be"),
+        ("sharma", {"n_wave": 60}, "at least 64 for 3 pools"),
+        ("tdscnet", {"n_wave": 200}, "at least 8 and 256"),
+        ("svm", {"width": 0.0}, "'width' must be above 0"),
+        ("template", {"templates": 2}, "'templates' must be at least 3"),
+        ("template", {"continuum": 0}, "'continuum' must be >= 1"),
         ("logreg", {"scaling": "max"}, "standard, robust, none"),
         ("logreg", {"components": 0}, "'components' must be"),
     ],

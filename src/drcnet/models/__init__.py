@@ -16,8 +16,13 @@ from drcnet.models.drcnet import DRCNet
 from drcnet.models.ffcnn import FFCNN
 from drcnet.models.ladder import LadderKernels, LadderReduction, LadderSpectrum, LadderWeights
 from drcnet.models.learners import Forest, Neighbors, Perceptron
+from drcnet.models.racnet import RACNet
 from drcnet.models.rcnet import RCNet
+from drcnet.models.sharma import Sharma
 from drcnet.models.sscnn import SSCNN
+from drcnet.models.svm import SupportVectors
+from drcnet.models.tdscnet import TDSCNet
+from drcnet.models.template import Template
 
 __all__ = ["MODELS", "Fitted", "ModelEntry", "build_model"]
 
@@ -80,12 +85,30 @@ _ENTRIES = (
         "box",
         "Zou et al. 2020, PASP 132, 044503 (RC-Net), as DRC-Net's authors use it",
     ),
+    _network(
+        "racnet",
+        RACNet,
+        "box",
+        "Zou et al. 2020, PASP 132, 044503 (RAC-Net), our reading of where attention stands",
+    ),
+    _network(
+        "sharma",
+        Sharma,
+        "box",
+        "Sharma et al. 2020, MNRAS 491, 2280, our reading: its widths are not public here",
+    ),
     _network("sscnn", SSCNN, "box", "Liu et al. 2019, MNRAS 483, 4774 (SSCNN)"),
     _network(
         "ffcnn",
         FFCNN,
         "stripes",
         "Spectrosc. Spect. Anal. 42, 1881 (FFCNN), our reading: its widths are not public",
+    ),
+    _network(
+        "tdscnet",
+        TDSCNet,
+        "stripes",
+        "Li et al. 2024, Spectrosc. Spect. Anal. 44, 1968 (TDSC-Net), our reading of its abstract",
     ),
     _network("ladder-box", LadderSpectrum, "box", "ladder: box sum under DRC-Net's backbone"),
     _network(
@@ -104,6 +127,16 @@ _ENTRIES = (
     ),
     _learner("forest", Forest, "Breiman 2001 (random forest), on principal components"),
     _learner("knn", Neighbors, "k nearest neighbours, on principal components"),
+    _learner(
+        "svm",
+        SupportVectors,
+        "support vector machine (Cortes & Vapnik 1995), on principal components",
+    ),
+    _learner(
+        "template",
+        Template,
+        "likelihood against the training stars; continuum and velocity integrated over",
+    ),
     _learner("mlp", Perceptron, "multi-layer perceptron, on principal components"),
 )
 

@@ -7,9 +7,18 @@ on a CPU. Shapes: N stars, C channels, S spatial pixels, L wavelength pixels.
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["RCNET_WIDTHS", "Backbone", "Reduction", "ResidualModule", "classifier", "conv"]
+__all__ = [
+    "RCNET_WIDTHS",
+    "Attention",
+    "Backbone",
+    "Reduction",
+    "ResidualModule",
+    "classifier",
+    "conv",
+]
 
 RCNET_WIDTHS = (16, 16, 32, 32, 64, 64, 128, 128)
 """Channels of RC-Net's eight stages in its public re-implementations (the paper has none)."""
@@ -78,6 +87,52 @@ class ResidualModule(nn.Module):
             Features.
         """
         return self.activation(self.path(x) + self.skip(x))
+
+
+class Attention(nn.Module):
+    """Weigh features, then places: what matters, and where (after Woo et al. 2018, CBAM).
+
+    Weights for each channel come from its average, through two small layers; weights for each
+    place from the channels' mean and maximum there, through one convolution. They lie between 0
+    and 2, near 1 where nothing is learnt yet: smaller ones would put a deep network to sleep.
+
+    Parameters
+    ----------
+    channels : int
+        Channels, C.
+    kernel : tuple of int
+        Odd size of the convolution over places, across and along.
+    """
+
+    def __init__(self, channels: int, kernel: tuple[int, int] = (1, 7)) -> None:
+        super().__init__()
+        hidden = max(channels // 8, 4)
+        self.features = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, hidden, 1),
+            nn.GELU(),
+            nn.Conv2d(hidden, channels, 1),
+            nn.Sigmoid(),
+        )
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        self.places = nn.Sequential(nn.Conv2d(2, 1, kernel, padding=padding), nn.Sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weigh.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, C, S, L)
+            Features.
+
+        Returns
+        -------
+        Tensor, shape (N, C, S, L)
+            Weighed features.
+        """
+        x = 2 * x * self.features(x)
+        seen = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)
+        return 2 * x * self.places(seen)
 
 
 class Reduction(nn.Module):
@@ -185,6 +240,8 @@ class Backbone(nn.Module):
         Length of that vector; ``'average'`` needs the last of `widths`.
     norm : bool, default False
         Batch normalisation (not in the paper).
+    attention : bool, default False
+        `Attention` after each residual module, as in RAC-Net.
     """
 
     def __init__(
@@ -196,6 +253,7 @@ class Backbone(nn.Module):
         pooling: str = "linear",
         n_feature: int = 128,
         norm: bool = False,
+        attention: bool = False,
     ) -> None:
         super().__init__()
         length = n_wave >> len(widths)
@@ -207,7 +265,10 @@ class Backbone(nn.Module):
         stages: list[nn.Module] = []
         before = in_channels
         for after in widths:
-            stages += [ResidualModule(before, after, norm=norm), nn.MaxPool2d((1, 2))]
+            stages.append(ResidualModule(before, after, norm=norm))
+            if attention:
+                stages.append(Attention(after))
+            stages.append(nn.MaxPool2d((1, 2)))
             before = after
         self.stages = nn.Sequential(*stages)
         self.vector = _vector(before, length, pooling, n_feature, norm=norm)
