@@ -146,7 +146,7 @@ def augmenter_of(work, view, rows=None, **settings):
 
 def plain_scene(keep, floor):
     nothing = torch.zeros(0)
-    return Scene(keep, floor, nothing, nothing, nothing, nothing)
+    return Scene(keep, floor, *[nothing] * 5)
 
 
 def test_faded_poisson_light_has_the_mean_and_variance_of_a_faint_star():

@@ -25,11 +25,12 @@ from torch import Tensor
 
 from drcnet.config import AugmentSettings
 from drcnet.dataset.augment_draw import Draw, draw_rows
+from drcnet.dataset.augment_haze import differences
 from drcnet.dataset.augment_scene import NODES, Scene, read_scene, read_skies
 from drcnet.dataset.loader import Samples
 from drcnet.dataset.store import Store
 
-__all__ = ["Augmenter", "add_noise", "fade", "make_augmenter"]
+__all__ = ["Augmenter", "add_noise", "fade", "make_augmenter", "sky_error"]
 
 _CHUNK = 64  # stars changed at once: bounds the memory
 _PIVOT = 6250.0  # angstrom at which reddening leaves the light as it is
@@ -61,7 +62,7 @@ def fade(x: Tensor, scene: Scene, factor: Tensor) -> tuple[Tensor, Tensor]:
     --------
     >>> nothing = torch.zeros(0)
     >>> rest, read = torch.full((1, 1, 1), 40.0), torch.full((1, 1), 9.0)
-    >>> scene = Scene(rest, read, nothing, nothing, nothing, nothing)
+    >>> scene = Scene(rest, read, *[nothing] * 5)
     >>> faded, missing = fade(torch.full((1, 1, 1), 1040.0), scene, torch.tensor(0.1))
     >>> faded.item(), round(missing.item(), 2)  # 140 + 9 wanted; 0.01 * (1040 + 9) is there
     (140.0, 138.51)
@@ -75,6 +76,34 @@ def fade(x: Tensor, scene: Scene, factor: Tensor) -> tuple[Tensor, Tensor]:
         lacks = 1 - factor**2 if len(scene.sky) else -((1 - factor) ** 2)
         missing = missing + lacks * scene.sky_error
     return faded, missing.clamp(min=0)
+
+
+def sky_error(scene: Scene, factor: Tensor, pick: Tensor) -> Tensor:
+    """Give each star's sky the error of some sky fibre, as far as fading took its own away.
+
+    Parameters
+    ----------
+    scene : Scene
+        Of B stars.
+    factor : Tensor, broadcastable to the view
+        From `fade`.
+    pick : Tensor, shape (B,)
+        In [0, 1): which sky fibre's.
+
+    Returns
+    -------
+    Tensor, broadcastable to the view
+        Electrons to add.
+    """
+    if not len(scene.fiber_sky):
+        return torch.zeros_like(factor)
+    glow = scene.keep + scene.sky if len(scene.sky) else scene.keep
+    choice = (pick * scene.fiber_sky.shape[1]).long()
+    share = scene.fiber_sky[torch.arange(len(pick), device=pick.device), choice]  # (B, 2, 3)
+    share = share.reshape(*share.shape[:2], *[1] * (glow.ndim - 2), 3)
+    first, second = differences(glow)
+    error = share[..., 0] * glow + share[..., 1] * first + share[..., 2] * second
+    return error * (1 - factor**2).clamp(min=0).sqrt()
 
 
 def add_noise(x: Tensor, variance: Tensor, seed: tuple[int, ...]) -> Tensor:
@@ -165,6 +194,8 @@ class Augmenter:
         faded, missing = fade(x, scene, factor)
         if self.settings.replace_sky:
             faded, missing = self._other_sky(x, scene, factor, draw)
+        else:
+            faded = faded + sky_error(scene, factor, draw.sky_row)
         faded, left = _bend(faded, draw)
         missing = missing + (1 - left) * factor**2 * _variance(x, x, scene, factor)[1]
         faded, missing = self._spill(faded, missing, draw)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drcnet.config import StripeSettings
+from drcnet.dataset.augment_haze import SKY_CHOICES, measure_haze
 from drcnet.dataset.augment_light import Geometry, fiber_light, make_geometry
 from drcnet.dataset.loader import VIEWS, see
 from drcnet.dataset.store import ARMS, Store
@@ -31,6 +32,7 @@ __all__ = ["NODES", "Scene", "read_scene", "read_skies"]
 NODES = (0.0, 0.03, 0.1, 0.3, 1.0)
 """Factors at which the variance of an optimal extraction is held."""
 
+_NO_SKY = FiberFlag.SKY_FIBER | FiberFlag.DEAD | FiberFlag.OFF_CHIP | FiberFlag.ARM_MISSING
 _FLAT_NAME = "{spid:02d}-{arm}-*.fits"
 
 
@@ -55,6 +57,9 @@ class Scene:
         own noise.
     wavelength : Tensor, shape (n, 2, L), float32
         Vacuum angstrom.
+    fiber_sky : Tensor, shape (n, 16, 2, 3) or (0,), float32
+        How the sky of single fibres differed from the frame's: shares of the sky and of its
+        first and second differences, from `Haze.sky_errors`; empty for no such errors.
     """
 
     keep: Tensor
@@ -63,6 +68,7 @@ class Scene:
     nodes: Tensor
     sky_error: Tensor
     wavelength: Tensor
+    fiber_sky: Tensor
 
     def __len__(self) -> int:
         """Count the stars."""
@@ -149,16 +155,24 @@ def read_scene(store: Store, row: NDArray[np.int64], x: NDArray[np.float32], vie
         light, sky = (store.read(name, _exposure_rows(store, rows)) for name in ("optimal", "sky"))
         marked = store.read("mask", rows) & (BAD | COSMIC) if view == "stripes" else None
         wave = store.read("wavelength", rows)
-        n_sky = _count_sky(store, rows)
+        blank = _sky_rows(store, rows)
+        haze = measure_haze(store, blank, settings.width, stripes=view == "stripes")
+        out["fiber_sky"][here] = haze.sky_errors()
         for a, arm in enumerate(ARMS):
             path = _calibration(store, facts, arm)
             if path not in geometries:
                 geometries[path] = _geometry(path, settings)
             fibers = rows % store.n_fiber
             profile, spilt = fiber_light(geometries[path], offset[:, a], fibers, light[:, a])
-            noise = facts[f"read_noise_{arm}"].to_numpy() ** 2
-            one = _Arm(light[fibers, a], sky[fibers, a], profile, spilt, noise, n_sky)
+            noise = np.maximum(facts[f"read_noise_{arm}"].to_numpy() ** 2, haze.floor(a))
+            one = _Arm(light[fibers, a], sky[fibers, a], profile, spilt, noise, len(blank))
             _fill(out, here, a, one, view)
+            if VIEWS[view][0] != "optimal":  # where sky fibres show the sky and nothing else
+                around = fiber_light(
+                    geometries[path], haze.offset[:, a], blank % store.n_fiber, light[:, a]
+                )
+                left = haze.left_over(a, *around)
+                out["keep"][here, a] += left if view == "stripes" else left[0]
             if marked is not None:
                 out["keep"][here, a] += _cosmics(x[here, a], marked[:, a], one)
             degree = wave.shape[2] - 1
@@ -189,8 +203,7 @@ def read_skies(store: Store, view: str) -> NDArray[np.float32]:
         There is none.
     """
     flags = store.index["flags"].to_numpy()
-    bits = FiberFlag.SKY_FIBER | FiberFlag.DEAD | FiberFlag.OFF_CHIP | FiberFlag.ARM_MISSING
-    row = store.index["row"].to_numpy()[(flags & int(bits)) == int(FiberFlag.SKY_FIBER)]
+    row = store.index["row"].to_numpy()[(flags & int(_NO_SKY)) == int(FiberFlag.SKY_FIBER)]
     x = see(view, lambda name: store.read(name, row))
     x = x[np.isfinite(x).reshape(len(x), -1).all(axis=1)]
     if not len(x):
@@ -225,6 +238,7 @@ def _empty(x: NDArray[np.float32], view: str) -> dict[str, NDArray[np.float32]]:
         else nothing,
         "sky_error": np.empty(spectrum, np.float32) if flat else nothing,
         "wavelength": np.empty(spectrum, np.float32),
+        "fiber_sky": np.empty((n, SKY_CHOICES, n_arm, 3), np.float32),
     }
 
 
@@ -243,9 +257,11 @@ def _exposure_rows(store: Store, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.arange(first, first + store.n_fiber, dtype=np.int64)
 
 
-def _count_sky(store: Store, rows: NDArray[np.int64]) -> int:
-    flags = store.index[_exposure_rows(store, rows).tolist()]["flags"].to_numpy()
-    return max(int(((flags & int(FiberFlag.SKY_FIBER)) > 0).sum()), 1)
+def _sky_rows(store: Store, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows of the exposure's sky fibres."""
+    every = _exposure_rows(store, rows)
+    flags = store.index[every.tolist()]["flags"].to_numpy()
+    return every[(flags & int(_NO_SKY)) == int(FiberFlag.SKY_FIBER)]
 
 
 def _calibration(store: Store, facts: pl.DataFrame, arm: str) -> Path:

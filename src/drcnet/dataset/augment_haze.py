@@ -1,0 +1,205 @@
+"""What the sky fibres tell of a frame: its true read noise, and light that no model explains.
+
+The noise of a dark pixel is more than the amplifier's: the master bias, the overscan and the
+rounding to whole counts add to it. And light scattered in the camera lies under the fibres, flat
+where the sky has the fibre's profile. Both are measured on the same frame.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drcnet.dataset.store import Store
+
+__all__ = ["SKY_CHOICES", "Haze", "differences", "measure_haze"]
+
+SKY_CHOICES = 16
+"""Sets of sky errors held a star."""
+
+_STRETCH = 250  # rows over which noise and scattered light are taken as even
+_MIN_SKIES = 5
+_OUTER = [0, 1, -2, -1]  # pixels of a stripe that see the least light
+_MAD_TO_SIGMA = 1.4826
+_SECOND = 1.5  # variance of a pixel less the mean of the two beside it, over a pixel's
+
+
+@dataclass(frozen=True, eq=False)
+class Haze:
+    """Sky fibres of one exposure.
+
+    Parameters
+    ----------
+    box, optimal, sky : ndarray, shape (m, 2, L)
+        Both extractions, and the measured sky at those fibres.
+    offset : ndarray, shape (m, 2, L)
+        True centre minus the stripe's middle pixel.
+    stripes : ndarray, shape (m, 2, S, L), or None
+        Electrons; None where only spectra are looked at.
+    width : int
+        Pixels across a stripe, S.
+    """
+
+    box: NDArray[np.float32]
+    optimal: NDArray[np.float32]
+    sky: NDArray[np.float32]
+    offset: NDArray[np.float32]
+    stripes: NDArray[np.float32] | None
+    width: int
+
+    def floor(self, arm: int) -> float:
+        """Measure the variance of a pixel without light.
+
+        What the overscan adds is common to all pixels of a row: nothing beside a pixel's own
+        noise, but a third of the read noise of their sum. So it is measured on the sums where
+        sums are shown, and on the outer pixels of the stripes where stripes are.
+
+        Parameters
+        ----------
+        arm : int
+            0 blue, 1 red.
+
+        Returns
+        -------
+        float
+            Electrons squared; 0 where there are too few sky fibres to tell.
+        """
+        if len(self.box) < _MIN_SKIES:
+            return 0.0
+        if self.stripes is None:
+            light, pixels = self.box[:, arm], self.width
+            left = light - self.sky[:, arm]
+        else:
+            left = light = self.stripes[:, arm][:, _OUTER]
+            pixels = 1
+        bend = np.abs(left[..., 1:-1] - 0.5 * (left[..., :-2] + left[..., 2:]))
+        spread = _MAD_TO_SIGMA * _by_stretch(bend, np.median)
+        mean = _by_stretch(light[..., 1:-1], _trimmed_mean)
+        dark = mean <= np.nanmedian(mean)  # where read noise counts most
+        floor = (spread**2 / _SECOND - np.maximum(mean, 0.0)) / pixels
+        return float(np.nanmedian(floor[dark]))
+
+    def left_over(
+        self, arm: int, profile: NDArray[np.float32], spilt: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Measure the light that sky, profile and neighbours do not explain.
+
+        Parameters
+        ----------
+        arm : int
+            0 blue, 1 red.
+        profile, spilt : ndarray, shape (m, S, L)
+            Of the sky fibres, from `fiber_light`.
+
+        Returns
+        -------
+        ndarray, shape (S, L) or (1, L), float32
+            Electrons a pixel, or of the aperture sum where the stripes are not there; smooth
+            along wavelength. Zeros where there are too few sky fibres.
+        """
+        if len(self.box) < _MIN_SKIES:
+            return np.zeros((1, profile.shape[2]), np.float32)
+        if self.stripes is None:
+            left = (self.box[:, arm] - self.optimal[:, arm] - spilt.sum(axis=1))[:, None]
+        else:
+            left = self.stripes[:, arm] - self.optimal[:, arm, None] * profile - spilt
+        level = np.median(_by_stretch(left, _trimmed_mean), axis=0)  # (S, n)
+        rows = left.shape[-1]
+        middle = (np.arange(level.shape[1]) + 0.5) * (rows / level.shape[1])
+        smooth = [np.interp(np.arange(rows), middle, line) for line in level]
+        return np.asarray(smooth, dtype=np.float32)
+
+    def sky_errors(self) -> NDArray[np.float32]:
+        """Measure by how much the sky of single fibres differs from the frame's.
+
+        Throughput, wavelength and line width of a fibre are known to a percent or so. Each sky
+        fibre's residual is fitted by its sky, and the sky's first and second differences.
+
+        Returns
+        -------
+        ndarray, shape (`SKY_CHOICES`, 2, 3), float32
+            One set of coefficients a line, those of the fibres in turn; zeros where there are
+            too few.
+        """
+        out = np.zeros((SKY_CHOICES, self.sky.shape[1], 3), np.float32)
+        if len(self.box) < _MIN_SKIES:
+            return out
+        for arm in range(self.sky.shape[1]):
+            found = [
+                _fit_sky(o, s) for o, s in zip(self.optimal[:, arm], self.sky[:, arm], strict=True)
+            ]
+            errors = np.array(found) - np.median(found, axis=0)
+            out[:, arm] = np.resize(errors, (SKY_CHOICES, 3))
+        return out
+
+
+def _fit_sky(optimal: NDArray[np.floating], sky: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Coefficients of a fibre's sky residual, cosmic rays clipped; shape (3,)."""
+    basis = np.stack([sky, *differences(sky)], axis=1)
+    left = optimal - sky
+    weight = 1.0 / np.sqrt(np.maximum(sky, 0.0) + 100.0)
+    coef = np.zeros(3)
+    for _ in range(3):
+        away = np.abs(left - basis @ coef) * weight
+        use = np.isfinite(away) & (away < 4 * _MAD_TO_SIGMA * np.nanmedian(away))
+        coef = np.linalg.lstsq((basis * weight[:, None])[use], (left * weight)[use])[0]
+    return coef
+
+
+def differences(sky: Any) -> tuple[Any, Any]:
+    """First and second central differences along the last axis, 0 at the ends.
+
+    Parameters
+    ----------
+    sky : ndarray or Tensor, shape (..., L)
+        Light.
+
+    Returns
+    -------
+    (ndarray, ndarray) or (Tensor, Tensor), shape (..., L)
+        A pixel's change, and the change's change.
+    """
+    first, second = 0 * sky, 0 * sky
+    first[..., 1:-1] = 0.5 * (sky[..., 2:] - sky[..., :-2])
+    second[..., 1:-1] = sky[..., 2:] - 2 * sky[..., 1:-1] + sky[..., :-2]
+    return first, second
+
+
+def measure_haze(store: Store, rows: NDArray[np.int64], width: int, *, stripes: bool) -> Haze:
+    """Read the sky fibres of an exposure.
+
+    Parameters
+    ----------
+    store : Store
+        A finished store.
+    rows : ndarray, shape (m,), int64
+        Their rows.
+    width : int
+        Pixels across a stripe, S.
+    stripes : bool
+        Read the stripes too, for `Haze.left_over`.
+
+    Returns
+    -------
+    Haze
+        Of those fibres.
+    """
+    spectra = {name: store.read(name, rows) for name in ("box", "optimal", "sky", "offset")}
+    return Haze(**spectra, stripes=store.read("stripes", rows) if stripes else None, width=width)
+
+
+def _by_stretch(
+    values: NDArray[np.floating], how: Callable[..., NDArray[np.floating]]
+) -> NDArray[np.floating]:
+    """Some average over each stretch of the last axis; shape (..., n)."""
+    parts = np.array_split(values, max(values.shape[-1] // _STRETCH, 1), axis=-1)
+    return np.stack([how(part, axis=-1) for part in parts], axis=-1)
+
+
+def _trimmed_mean(values: NDArray[np.floating], axis: int) -> NDArray[np.floating]:
+    """Mean of the middle four fifths: cosmic rays out, rounding averaged."""
+    cut = values.shape[axis] // 10
+    inner = np.sort(values, axis=axis)[..., cut : values.shape[axis] - cut]
+    return np.asarray(inner.mean(axis=axis))

@@ -1,0 +1,72 @@
+"""Sky fibres tell the true read noise and the scattered light of a frame."""
+
+import numpy as np
+import pytest
+
+from drcnet.dataset.augment_haze import SKY_CHOICES, Haze, differences
+
+M, S, L, READ, COMMON, FLAT = 12, 11, 3000, 4.0, 1.0, 2.5
+
+
+@pytest.fixture(scope="module")
+def skies():
+    rng = np.random.default_rng(3)
+    profile = np.exp(-0.5 * ((np.arange(S) - 5) / 3) ** 2)
+    profile = np.broadcast_to((profile / profile.sum())[:, None], (M, S, L))
+    sky = np.full((M, L), 120.0) + 4000 * np.exp(-0.5 * ((np.arange(L) - 1500) / 2.1) ** 2)
+    stripes = np.empty((M, 2, S, L))
+    for arm in range(2):
+        light = sky[:, None] * profile + FLAT
+        stripes[:, arm] = rng.poisson(light) + rng.normal(0, READ, light.shape)
+        stripes[:, arm] += rng.normal(0, COMMON, (1, 1, L))  # of the row, for all its pixels
+    box = stripes.sum(axis=2)
+    seen = np.repeat(sky[:, None], 2, axis=1)
+    return (
+        profile,
+        {"box": box, "optimal": seen, "sky": seen, "offset": 0 * seen, "width": S},
+        stripes,
+    )
+
+
+def test_read_noise_of_pixels_and_of_sums(skies):
+    _, spectra, stripes = skies
+    pixels = Haze(**spectra, stripes=stripes)
+    sums = Haze(**spectra, stripes=None)
+    assert pixels.floor(0) == pytest.approx(READ**2 + COMMON**2, rel=0.06)
+    # what is common to a row adds up: 11^2 times in the sum of 11 pixels
+    assert sums.floor(1) == pytest.approx(READ**2 + S * COMMON**2, rel=0.12)
+
+
+def test_flat_light_is_left_over(skies):
+    profile, spectra, stripes = skies
+    spilt = np.zeros((M, S, L))
+    left = Haze(**spectra, stripes=stripes).left_over(0, profile, spilt)
+    assert left.shape == (S, L)
+    np.testing.assert_allclose(left, FLAT, atol=0.6)
+    assert left.mean() == pytest.approx(FLAT, abs=0.1)
+    summed = Haze(**spectra, stripes=None).left_over(1, profile, spilt)
+    assert summed.shape == (1, L)
+    np.testing.assert_allclose(summed, S * FLAT, atol=3)
+
+
+def test_sky_errors_of_fibres_are_found(skies):
+    _, spectra, _ = skies
+    rng = np.random.default_rng(4)
+    sky = spectra["sky"]
+    first, second = differences(sky)
+    share = rng.normal(0, [0.05, 0.2, 0.1], (M, 1, 3))
+    true = share - np.median(share, axis=0)
+    seen = sky * (1 + share[..., :1]) + share[..., 1:2] * first + share[..., 2:] * second
+    seen = seen + rng.normal(0, 15, sky.shape)
+    found = Haze(**(spectra | {"optimal": seen}), stripes=None).sky_errors()
+    assert found.shape == (SKY_CHOICES, 2, 3)
+    np.testing.assert_allclose(found[:M, 0], true[:, 0], atol=0.03)
+    np.testing.assert_array_equal(found[M:], found[: SKY_CHOICES - M])
+
+
+def test_too_few_fibres_tell_nothing(skies):
+    profile, spectra, _ = skies
+    few = {k: v if k == "width" else v[:3] for k, v in spectra.items()}
+    haze = Haze(**few, stripes=None)
+    assert haze.floor(0) == 0
+    assert not haze.left_over(0, profile[:3], 0 * profile[:3]).any()
