@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from drcnet.config import StripeSettings
+from drcnet.stripes.boxcar import sum_stripes, sum_stripes_numpy
 from drcnet.stripes.cut import (
     BAD,
     OFF_CHIP,
@@ -85,13 +88,52 @@ def test_saturated_and_masked_pixels_are_bad(renderer, ramp):
     assert found.sum() == 2 * BAD
 
 
-def test_the_kernel_and_its_twin_agree_to_the_bit(renderer, scene):
-    frame = renderer.with_counts(scene.flat, scene.flat.counts)
-    windows = make_windows(straight([2.0, 60.3, 128.9], slope=-1.5), SETTINGS)
-    for one, other in zip(
-        cut_stripes(frame_pixels(frame), windows),
-        cut_stripes_numpy(frame_pixels(frame), windows),
-        strict=True,
-    ):
-        assert one.dtype == other.dtype
-        np.testing.assert_array_equal(one, other)
+def variants(renderer, scene, kind):
+    """The flat as the instrument, or another, would have written it."""
+    counts = scene.flat.counts.copy(order="F")
+    counts[60, 100] = 65535
+    if kind == "turned":
+        counts = np.ascontiguousarray(counts)
+    if kind == "mirrored":
+        counts = counts.T[::-1].copy()[::-1].T
+    if kind == "flipped":
+        counts = counts[::-1].copy(order="F")[::-1]
+    if kind == "float":
+        counts = counts.astype(np.float32)
+    frame = renderer.with_counts(scene.flat, counts)
+    rng = np.random.default_rng(5)
+    if kind == "bias":
+        frame = replace(frame, bias=rng.normal(0, 2, counts.shape).astype(np.float32))
+    if kind == "masked":
+        frame = replace(frame, mask=rng.random(counts.shape) < 0.01)
+    return frame
+
+
+@pytest.mark.parametrize("half_width", [3, 5, 6])
+@pytest.mark.parametrize(
+    "kind", ["raw", "turned", "mirrored", "flipped", "float", "bias", "masked"]
+)
+def test_the_kernels_and_their_twins_agree_to_the_bit(renderer, scene, kind, half_width):
+    frame = variants(renderer, scene, kind)
+    settings = SETTINGS.model_copy(update={"half_width": half_width})
+    n_spatial = frame.counts.shape[0]
+    places = [2.0, 60.3, 90.7, n_spatial / 2, n_spatial - 7.0, n_spatial - 3.0]
+    windows = make_windows(straight(places, slope=-1.5), settings)
+    pixels = frame_pixels(frame)
+    wanted = cut_stripes_numpy(pixels, windows)
+    assert (wanted[1] == BAD).any()
+    assert (wanted[1] == OFF_CHIP).any()
+    for threads in (1, 2, 3):
+        for one, other in zip(cut_stripes(pixels, windows, threads=threads), wanted, strict=True):
+            assert one.dtype == other.dtype
+            np.testing.assert_array_equal(one, other)
+        total = sum_stripes(pixels, windows, threads=threads)
+        twin = sum_stripes_numpy(pixels, windows)
+        assert total.dtype == twin.dtype
+        np.testing.assert_allclose(total, twin, rtol=3e-7, atol=2e-3)
+
+
+def test_a_sum_is_that_of_the_pixels_in_the_window(ramp):
+    windows = make_windows(straight(60.2), SETTINGS)
+    wanted = 100.0 * np.arange(55, 66).sum() + 11 * np.arange(40, 360) / 8.0
+    np.testing.assert_allclose(sum_stripes(frame_pixels(ramp), windows)[0], wanted, rtol=1e-6)
