@@ -68,3 +68,24 @@ def test_every_command_explains_itself_in_80_columns(command):
     shown = drcnet(command, "--help")
     assert shown.exit_code == 0
     assert max(map(len, shown.stdout.splitlines())) <= 80
+
+
+def test_prepare_without_a_catalogue_needs_the_word(fakes, toy_night, tmp_path):
+    from drcnet.cli import app as whole
+    from drcnet.config import Settings, settings_toml
+    from drcnet.errors import CatalogError
+
+    (toy_night / "catalog.csv").unlink()
+    config = tmp_path / "toy.toml"
+    config.write_text(settings_toml(Settings(prepare=fakes.make_settings(toy_night))))
+    words = ["prepare", str(toy_night), str(tmp_path / "work"), "-c", str(config)]
+    refused = CliRunner().invoke(whole, words)
+    assert isinstance(refused.exception, CatalogError)
+    assert "--unlabelled" in str(refused.exception)
+    shown = CliRunner().invoke(whole, [*words, "--unlabelled", "--json"])
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(shown.stdout)["usable"] == 0
+    found = json.loads(drcnet("info", tmp_path / "work", "--json").stdout)
+    assert found["pools"] == {"labelled": 0, "unlabelled": 15, "sky": 6, "rejected": 3}
+    assert drcnet("info", tmp_path / "work").exit_code == 0
+    assert drcnet("check", tmp_path / "work").exit_code == 0

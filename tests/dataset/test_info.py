@@ -10,11 +10,13 @@ import fsspec
 import numpy as np
 import polars as pl
 import pytest
+import zarr
 
 from drcnet.config import SplitSettings
 from drcnet.dataset.build import prepare
 from drcnet.dataset.flow import flag_table, flow_table, paper_table1, snr_histogram
 from drcnet.dataset.info import store_info
+from drcnet.dataset.merge import merge_stores
 from drcnet.dataset.remote import RemotePath, locate
 from drcnet.dataset.split import read_split
 from drcnet.dataset.store import open_store, read_store_split, shard_path
@@ -215,3 +217,15 @@ def test_nothing_at_a_url_is_one_clear_error(remembered):
     fsspec.filesystem("memory").rm("/bucket/work/index.parquet")
     with pytest.raises(StoreError, match=r"index\.parquet: wanted a URL that can be read"):
         open_store(remembered)
+
+
+def test_a_store_of_schema_1_is_read_but_not_merged(prepared, tmp_path):
+    group = zarr.open_group(prepared / "dataset.zarr", mode="r+")
+    group.attrs["schema"] = 1
+    index = pl.read_parquet(prepared / "index.parquet")
+    index.drop("luminosity", "unlabelled", "pool").write_parquet(prepared / "index.parquet")
+    assert open_store(prepared).index["pool"].equals(index["pool"])
+    assert store_info(prepared).pools["labelled"] == 15
+    assert check_store(prepared)[0].startswith("index.parquet: columns absent")
+    with pytest.raises(StoreError, match="prepare it again"):
+        merge_stores([prepared], tmp_path / "out")

@@ -146,3 +146,13 @@ def test_without_a_catalogue_all_stars_are_unlabelled(fakes, toy_night, tmp_path
     assert pools == {"unlabelled": 15, "rejected": 3, "sky": 6}
     assert len(read_split(tmp_path / "work")) == 0
     assert prepare(toy_night, tmp_path / "work", settings=settings).continued == 3
+
+
+def test_a_store_of_subclasses(fakes, toy_night, tmp_path):
+    settings = fakes.make_settings(toy_night, label="subclass", classes="G")
+    summary = prepare(toy_night, tmp_path / "work", settings=settings)
+    assert summary.classes == {"G5": 6}
+    store = open_store(tmp_path / "work")
+    assert store.provenance["settings"]["prepare"]["classes"] == [f"G{k}" for k in range(10)]
+    told = set(store.index.filter(pl.col("subclass") == "F5")["unlabelled"])
+    assert told == {"F5 is not among the classes asked for"}

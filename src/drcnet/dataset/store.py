@@ -292,7 +292,7 @@ def open_store(work: Path | str) -> Store:
         index = read_table(path)
     except (OSError, pl.exceptions.PolarsError) as err:
         raise StoreError(path, "a readable index", str(err)) from err
-    if "pool" not in index.columns and {"flags", "usable"} <= set(index.columns):
+    if "pool" not in index.columns and {"flags", "reason", "usable"} <= set(index.columns):
         index = index.with_columns(pool=pool_of())  # schema 1
     exposures = tuple(group.attrs["exposures"])
     n_fiber = int(group.attrs["n_fiber"])
