@@ -132,12 +132,15 @@ def measure(work, options):
     split = pl.read_parquet(work / "split.parquet")
     known = split.filter(pl.col("part") == options.part)
     size = part_bytes(store, len(known), options.view)
+    before = time.process_time()
     seconds, _ = timed(
         lambda: load_part(store, split, options.part, view=options.view, classes=CLASSES)
     )
+    busy = time.process_time() - before
     disk = sum(p.stat().st_size for arm in ARMS for p in _files(work, arm, options.view))
     print(f"{len(known)} rows of {options.view}: {size / 1e9:.2f} GB, {disk / 1e9:.2f} GB on disk")
-    print(f"whole-store load: {seconds:.1f} s, {size / 1e9 / seconds:.2f} GB/s")
+    speed = size / 1e9 / seconds
+    print(f"whole-store load: {seconds:.1f} s ({busy:.1f} s of processor), {speed:.2f} GB/s")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         base, _ = memory_map(store, known, options.view, Path(folder), options.batch)
     print(f"{'way':<34} {'stars/s':>9} {'ratio':>6} {'waiting':>8}")
