@@ -12,11 +12,11 @@ from drcnet.dataset.store import ARMS, Store
 from drcnet.errors import SpectrumError
 from drcnet.experiments.rest_spectra import JOINT
 from drcnet.frames.read import read_frame
-from drcnet.instruments import load_instrument
-from drcnet.simulate.exposure import write_frame
+from drcnet.instruments import InstrumentProfile, load_instrument
+from drcnet.simulate.exposure import FrameTask, write_frame
 from drcnet.simulate.light import sensitivity
+from drcnet.simulate.plan import Exposure, frame_file, make_schedule
 from drcnet.simulate.sky import SkyModel, smear
-from drcnet.simulate.survey import frame_tasks, plan_night
 
 __all__ = ["SKY_LINES", "ccd", "compare_sky", "snr_shape"]
 
@@ -32,6 +32,7 @@ SKY_LINES = {
 the stripes of the two arms."""
 
 _ROWS = 512
+_SPIDS = (1, 2)
 
 
 def snr_shape(store: Store, path: Path) -> pl.DataFrame:
@@ -217,20 +218,11 @@ def ccd(settings: SimulateSettings, folder: Path) -> pl.DataFrame:
         raise SpectrumError(folder, "bias_stats_*.csv", "none")
     real = pl.read_csv(tables[0])
     profile = load_instrument(settings.instrument)
-    asked = settings.model_copy(update={"bias_frames": 5, "spectrographs": (1, 2)})
-    plan = plan_night(asked)
-    found: dict[tuple[int, str], list[NDArray[np.float32]]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        for task in frame_tasks(plan, Path(scratch)):
-            if task.exposure.kind != "bias":
-                break
-            frame = read_frame(write_frame(task), profile)
-            level = frame.pedestal[frame.amplifier, np.arange(profile.n_wave)]
-            found.setdefault((task.spid, task.arm), []).append(frame.counts - level)
-            task.path.unlink()
+    asked = settings.model_copy(update={"bias_frames": 5})
+    biases = [one for one in make_schedule(asked)[0] if one.kind == "bias"]
     lines = []
     for arm in profile.arms:
-        cubes = [np.stack(frames) for (_, one), frames in found.items() if one == arm]
+        cubes = [_bias_cube(asked, profile, (spid, arm), biases) for spid in _SPIDS]
         ours = np.mean([_bias_numbers(cube) for cube in cubes], axis=0)
         theirs = real.filter(pl.col("ccd").str.ends_with(arm[0]))
         for name, value in zip(("med_frame_sstd", "bias_mean", "bias_sstd"), ours, strict=True):
@@ -241,6 +233,25 @@ def ccd(settings: SimulateSettings, folder: Path) -> pl.DataFrame:
                 | {"simulated": float(value)}
             )
     return pl.DataFrame(lines)
+
+
+def _bias_cube(
+    settings: SimulateSettings,
+    profile: InstrumentProfile,
+    chip: tuple[int, str],
+    biases: list[Exposure],
+) -> NDArray[np.float32]:
+    """Bias frames of one CCD (spectrograph, arm) less their overscan, written and read back."""
+    frames = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for one in biases:
+            path = Path(scratch) / frame_file(one, *chip, profile, ".fit")
+            write_frame(FrameTask(path, one, *chip, settings, profile, "bias"))
+            frame = read_frame(path, profile)
+            level = frame.pedestal[frame.amplifier, np.arange(profile.n_wave)]
+            frames.append(frame.counts - level)
+            path.unlink()
+    return np.stack(frames)
 
 
 def _bias_numbers(cube: NDArray[np.float32]) -> tuple[float, float, float]:
