@@ -7,11 +7,13 @@ import polars as pl
 import pytest
 import torch
 
-from drcnet.config import AugmentSettings, PrepareSettings, StripeSettings
+from drcnet.checkpoint import load_classifier
+from drcnet.config import AugmentSettings, PrepareSettings, StripeSettings, TrainSettings
 from drcnet.dataset.augment import Augmenter, _shift, _variance, add_noise, fade, make_augmenter
 from drcnet.dataset.augment_draw import draw_rows
 from drcnet.dataset.augment_scene import NODES, Scene, read_scene
 from drcnet.dataset.loader import Samples, see
+from drcnet.dataset.split import write_split
 from drcnet.dataset.store import create_store, open_store, write_exposure
 from drcnet.errors import StoreError
 from drcnet.frames.frame import FrameName
@@ -22,6 +24,7 @@ from drcnet.stripes.flags import FiberFlag
 from drcnet.stripes.spatial import SpatialProfile, gaussian_table
 from drcnet.stripes.trace import TraceSet
 from drcnet.stripes.wavelength import WavelengthSet
+from drcnet.train import train
 
 N, L, PITCH, FWHM, READ = 60, 96, 15.8, 7.0, 3.0
 SKY, DARK = 57, 55  # the first sky fibre, the first dead one
@@ -118,16 +121,26 @@ def work(tmp_path_factory):
     flags = np.zeros(N, np.uint32)
     flags[SKY:] = int(FiberFlag.SKY_FIBER)
     flags[DARK] = int(FiberFlag.DEAD)
-    pl.DataFrame(
+    kind = np.array(["F", "G", "K"])[np.arange(N) % 3]
+    index = pl.DataFrame(
         {
             "row": np.arange(N),
+            "star": [f"star {k}" for k in range(N)],
+            "class": kind,
+            "subclass": [f"{name}5" for name in kind],
+            "snrr": np.full(N, 40.0),
             "lmjm": np.full(N, 82495860),
             "spid": np.ones(N, np.int64),
             "flags": flags,
             "read_noise_blue": np.full(N, READ),
             "read_noise_red": np.full(N, READ),
         }
-    ).write_parquet(work / "index.parquet")
+    )
+    index.write_parquet(work / "index.parquet")
+    part = np.select([np.arange(N) < 36, np.arange(N) < 48], ["train", "validation"], "test")
+    split = index[:DARK].select("row", "star", "class", "snrr")
+    split = split.with_columns(pl.lit(">30").alias("interval"), pl.Series("part", part[:DARK]))
+    write_split(work / "split.parquet", split)
     return work
 
 
@@ -345,3 +358,43 @@ def test_no_calibration_is_said(work, tmp_path):
 def test_scale_out_of_order_is_refused():
     with pytest.raises(ValueError, match="0 < low <= high <= 1"):
         AugmentSettings(scale=(0.5, 0.1))
+
+
+def test_classical_learners_are_given_copies(work, tmp_path):
+    settings = {"model": "knn", "view": "optimal-sky", "options": {"components": 5}}
+    copies = {"noise": True, "copies": 3}
+    train(work, tmp_path / "plain", TrainSettings(**settings))
+    train(work, tmp_path / "noise", TrainSettings(**settings, augment=copies))
+    stars = [
+        len(load_classifier(tmp_path / name, "cpu").model.get_buffer("stars"))
+        for name in ("plain", "noise")
+    ]
+    assert stars == [36, 4 * 36]
+    table = pl.read_parquet(tmp_path / "noise" / "predictions.parquet")
+    assert len(table) == DARK  # every star once, as it was seen
+
+
+def test_augmented_training_resumes_to_the_same_bits(work, tmp_path):
+    """Broken off after the first epoch, gone on with: as if never broken off."""
+    settings = TrainSettings(
+        model="sharma",
+        options={"widths": [4, 4], "hidden": [8]},
+        epochs=3,
+        batch_size=16,
+        device="cpu",
+        augment={"noise": True, "wavelength_shift": 1.0},
+    )
+
+    def stop(_stage, done, _total):
+        if _stage == "training" and done > 3:
+            raise KeyboardInterrupt
+
+    train(work, tmp_path / "whole", settings)
+    with pytest.raises(KeyboardInterrupt):
+        train(work, tmp_path / "broken", settings, progress=stop)
+    assert (tmp_path / "broken" / "state.pt").is_file()
+    train(work, tmp_path / "broken", settings)
+    whole, broken = (
+        load_classifier(tmp_path / name, "cpu").model.state_dict() for name in ("whole", "broken")
+    )
+    assert all(torch.equal(whole[key], broken[key]) for key in whole)

@@ -10,6 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from drcnet.models import build_model
 
@@ -86,3 +87,25 @@ def test_perceptron_is_scikit_learns(crowd, n_class):
     ).fit(scores, label)
     p = torch.softmax(model(torch.from_numpy(x)), dim=1).numpy()
     np.testing.assert_allclose(p, learner.predict_proba(scores), atol=1e-2)
+
+
+@pytest.mark.parametrize("n_class", [2, 3])
+def test_support_vectors_have_scikit_learns_margins(crowd, n_class):
+    x, label = crowd[0], crowd[1] % n_class
+    model = build_model("svm", n_class, n_wave=40, components=6)
+    model.fit(x, label, seed=2, balanced=True)
+    scores = scikit_scores(model, x)
+    margins = np.stack(
+        [
+            SVC(C=3.0, gamma=1 / 6, class_weight="balanced")
+            .fit(scores, label == k)
+            .decision_function(scores)
+            for k in range(n_class)
+        ],
+        axis=1,
+    )
+    slope, bias = model.get_buffer("slope").numpy(), model.get_buffer("bias").numpy()
+    np.testing.assert_allclose(
+        model(torch.from_numpy(x)).numpy(), margins @ slope.T + bias, atol=1e-6
+    )
+    assert (slope.diagonal() > 0).all()
