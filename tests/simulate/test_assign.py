@@ -1,8 +1,10 @@
 import numpy as np
+import polars as pl
 import pytest
 
 from drcnet.errors import ConfigError
 from drcnet.simulate.assign import DEAD, SKY, assign, pointings
+from drcnet.simulate.spectra import StarSet
 
 
 def test_assignment_follows_the_shares(tiny_settings, tiny_profile, toy_stars):
@@ -54,3 +56,35 @@ def test_shares_that_cannot_be_met_are_refused(
 ):
     with pytest.raises(ConfigError, match=message):
         assign(tiny_settings.model_copy(update=change), tiny_profile, toy_stars)
+
+
+def test_sources_come_in_the_same_shares_in_every_class(tiny_settings, tiny_profile, toy_stars):
+    """Twelve stars of two sources: 3 of 4 F, 2 of 4 G and 1 of 4 K are from 'here'."""
+    here = [0, 3, 6, 1, 4, 2]
+    source = ["here" if n in here else "there" for n in range(12)]
+    stars = StarSet(
+        toy_stars.table.with_columns(source=pl.Series(source)), toy_stars.flux, toy_stars.fwhm
+    )
+    settings = tiny_settings.model_copy(
+        update={"class_shares": {"F": 1, "G": 2, "K": 1}, "balance_sources": True}
+    )
+    seen = np.concatenate([a.star for a in assign(settings, tiny_profile, stars).values()])
+    seen = stars.table[seen[seen >= 0].tolist()]
+    for label, rows in (("F", 5), ("G", 10), ("K", 5)):
+        own = seen.filter(pl.col("class") == label)
+        assert len(own) == rows
+        assert abs((own["source"] == "here").sum() - rows / 2) <= 0.5
+    # inside a class and source no star comes a third time before all came twice
+    visits = seen.group_by("class", "source", "star").len()
+    spread = visits.group_by("class", "source").agg(pl.col("len").max() - pl.col("len").min())
+    assert spread["len"].max() <= 1
+
+
+def test_a_class_without_a_source_cannot_be_balanced(tiny_settings, tiny_profile, toy_stars):
+    label = pl.when(pl.col("class") == "K").then(pl.lit("there")).otherwise(pl.lit("here"))
+    stars = StarSet(
+        toy_stars.table.with_columns(label.alias("source")), toy_stars.flux, toy_stars.fwhm
+    )
+    settings = tiny_settings.model_copy(update={"balance_sources": True})
+    with pytest.raises(ConfigError, match="stars of every source in every class, got no there"):
+        assign(settings, tiny_profile, stars)
