@@ -117,8 +117,9 @@ def make_frame(profile, image, rng=None, *, kind="object", arm="blue", lmjm=8000
     amplifier = np.broadcast_to(line[:, None], image.shape)
     pedestal = 500.0 + 3.0 * np.sin(np.arange(profile.n_wave) / 50.0) + np.arange(n_amp)[:, None]
     electrons = image
-    if rng is not None:
-        electrons = rng.poisson(image) + rng.normal(size=image.shape) * noise[amplifier]
+    if rng is not None:  # rounding to whole counts is a part of the read noise
+        read = np.sqrt(noise**2 - gain**2 / 12.0)
+        electrons = rng.poisson(image) + rng.normal(size=image.shape) * read[amplifier]
     counts = electrons / gain[amplifier] + pedestal[amplifier, np.arange(profile.n_wave)]
     if rng is not None:
         counts = np.clip(np.rint(counts), 0, 65535).astype(np.uint16)

@@ -311,6 +311,9 @@ def weigh(
 ) -> None:  # pragma: no cover (compiled)
     """Optimal weights, twice: the variance is the model's, of the light found before.
 
+    That light is smoothed over three rows (1-2-1): where it is faint, weights that follow its
+    noise would make low values look surer than high ones.
+
     Parameters
     ----------
     tile : tuple
@@ -322,13 +325,18 @@ def weigh(
     ivar : ndarray, shape (rows,), float32
         Filled with the inverse variance; 0 where too little light falls on good pixels.
     """
+    level = np.empty(size, dtype=np.float32)
     for _ in range(2):
+        for t in range(size):
+            before, after = light[max(t - 1, 0)], light[min(t + 1, size - 1)]
+            smooth = np.float32(0.25) * (before + after) + np.float32(0.5) * light[t]
+            level[t] = max(smooth, ZERO)
         top, bottom = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.float32)
         share = np.zeros(size, dtype=np.float32)
         for k in range(tile.data.shape[0]):
             for t in range(size):
                 shape = tile.shape[k, t] if tile.state[k, t] == 0 else ZERO
-                weight = shape / (tile.noise[k, t] + max(light[t], ZERO) * tile.shape[k, t])
+                weight = shape / (tile.noise[k, t] + level[t] * tile.shape[k, t])
                 top[t] += weight * tile.data[k, t]
                 bottom[t] += weight * shape
                 share[t] += shape
