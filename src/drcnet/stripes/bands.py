@@ -50,7 +50,7 @@ def band_step(n_wave: int) -> int:
     return max(1, min(_STEP, n_wave // 16))
 
 
-def average_bands(frame: Frame, step: int, *, trim: bool = False) -> Bands:
+def average_bands(frame: Frame, step: int, *, trim: bool = False, every: int = 1) -> Bands:
     """Average a frame over bands of rows.
 
     Parameters
@@ -62,39 +62,40 @@ def average_bands(frame: Frame, step: int, *, trim: bool = False) -> Bands:
     trim : bool
         Leave the brightest row of a band out wherever it is twice the others' mean: a cosmic
         ray. Only for light as smooth along wavelength as a lamp's.
+    every : int
+        Read one band of so many and pass over the others.
 
     Returns
     -------
     Bands
-        Of shape (n_wave // step, n_spatial).
+        Of shape (n_wave // step, n_spatial), less the bands passed over.
     """
     n_spatial, n_wave = frame.counts.shape
-    n_band = n_wave // step
-    kept = n_band * step
-    rows = step * np.arange(n_band) + (step - 1) / 2.0
-    pedestal = frame.pedestal[:, :kept].reshape(-1, n_band, step).mean(axis=2)
+    first = step * np.arange(0, n_wave // step, every)
+    rows = first + (step - 1) / 2.0
+    kept = (n_wave // step) * step
+    pedestal = frame.pedestal[:, :kept].reshape(-1, kept // step, step)[:, ::every].mean(axis=2)
     amplifier = frame.amplifier[:, (rows + 0.5).astype(np.int64)].T  # (n_band, n_spatial)
     level = np.take_along_axis(pedestal.T, amplifier.astype(np.int64), axis=1)
-    light = _means(frame.counts, n_band, step)
+    light = _means(frame.counts, first, step)
     if trim:
-        light = _trimmed(frame.counts, light, level, step)
+        light = _trimmed(frame.counts, light, level, first, step)
     light -= level
     if frame.bias is not None:
-        light -= _means(frame.bias, n_band, step)
+        light -= _means(frame.bias, first, step)
     light *= frame.gain[amplifier]
     good = ~_spikes(light)
     if frame.mask is not None:
-        masked = frame.mask[:, :kept].T.reshape(n_band, step, n_spatial).any(axis=1)
-        good &= ~masked
+        masked = frame.mask[:, :kept].T.reshape(-1, step, n_spatial)[::every]
+        good &= ~masked.any(axis=1)
     return Bands(light, good, rows, step)
 
 
-def _means(image: NDArray[np.generic], n_band: int, step: int) -> NDArray[np.float32]:
-    turned = image.T[: n_band * step]
+def _means(image: NDArray[np.generic], first: NDArray[np.int64], step: int) -> NDArray[np.float32]:
     kind = np.uint32 if image.dtype == np.uint16 else np.float32
-    total = np.empty((n_band, image.shape[0]), dtype=np.float32)
-    for band in range(n_band):  # a band at a time stays in the cache
-        total[band] = turned[band * step : (band + 1) * step].sum(axis=0, dtype=kind)
+    total = np.empty((len(first), image.shape[0]), dtype=np.float32)
+    for band, row in enumerate(first):  # a band at a time stays in the cache
+        total[band] = image.T[row : row + step].sum(axis=0, dtype=kind)
     return total / np.float32(step)
 
 
@@ -102,13 +103,13 @@ def _trimmed(
     image: NDArray[np.generic],
     mean: NDArray[np.float32],
     level: NDArray[np.floating],
+    first: NDArray[np.int64],
     step: int,
 ) -> NDArray[np.float32]:
     """Means without the brightest row where it stands out."""
-    turned = image.T
     out = mean.copy()
-    for band in range(len(mean)):
-        top = turned[band * step : (band + 1) * step].max(axis=0).astype(np.float32)
+    for band, row in enumerate(first):
+        top = image.T[row : row + step].max(axis=0).astype(np.float32)
         rest = (mean[band] * step - top) / np.float32(max(step - 1, 1))
         light = np.maximum(rest - level[band], 0.0)
         out[band] = np.where(top - level[band] > 2.0 * light + 50.0, rest, mean[band])
