@@ -87,6 +87,39 @@ def test_optimal_light_is_unbiased_and_its_errors_are_true(  # noqa: PLR0917
     assert abs(np.mean(chi2) - 1.0) < 0.03 + 2.0 * np.sqrt(2.0 / np.size(chi2))
 
 
+@pytest.fixture(scope="module")
+def long_scene(renderer):
+    """Enough pixels to tell one in a hundred thousand."""
+    scene = renderer.make_scene(50, 2000, block=25)
+    return scene, calibrate_arm(scene.flat, None, scene.profile, scene.settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", [30.0, 1000.0, 3000.0])
+def test_errors_and_masks_are_true_to_a_percent(renderer, long_scene, level):
+    scene, calibration = long_scene
+    rng = np.random.default_rng(11)
+    image = renderer.render_light(scene.profile, scene.optics, np.full((50, 2000), level))
+    frame = renderer.make_frame(scene.profile, image, rng)
+    found = extract(frame, calibration, scene.settings)
+    windows = make_windows(calibration.traces, scene.settings)
+    kept = slice(scene.settings.row_start, scene.settings.row_stop)
+    x = windows.first[:, None, :] + np.arange(11)[:, None]
+    optics = scene.optics
+    truth = level * renderer.moffat(
+        x - optics.center[:, None, kept], optics.fwhm[:, None, kept]
+    ).sum(axis=1)
+    away = found.optimal - truth
+    chi2 = away**2 * found.optimal_ivar
+    assert abs(away.mean() / truth.mean()) < 0.005
+    assert abs(chi2.mean() - 1.0) < 0.01 + 2.0 * np.sqrt(2.0 / chi2.size)
+    assert (found.mask & COSMIC > 0).mean() < 1e-5
+    struck, where = add_cosmics(rng, image, 2000, charge=600.0)
+    hit = extract(renderer.make_frame(scene.profile, struck, rng), calibration, scene.settings)
+    true = where[x, np.arange(scene.settings.row_start, scene.settings.row_stop)]
+    assert (hit.mask & COSMIC > 0)[true].mean() > 0.95
+
+
 def test_box_sums_all_light_in_the_window(renderer, scene, calibration, rows):
     light = np.full((16, 400), 500.0)
     frame = renderer.noiseless(scene, scene.optics, light)
