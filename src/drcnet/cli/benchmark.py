@@ -60,6 +60,26 @@ def make_command(
     )
 
 
+@app.command("test")
+def apply_command(
+    run: Path = typer.Argument(help="A finished run folder."),
+    work: Path = typer.Argument(help="Another store: lamost-real, ..."),
+    out: Path = typer.Option(..., "--out", "-o", help="Run folder to write; evaluate reads it."),
+    split: str | None = typer.Option(None, "--split", help="Which split of the store."),
+    device: str = typer.Option("auto", "--device", help="auto, cpu or cuda."),
+) -> None:
+    """Test a run on a store that it was not trained on.
+
+    The store must have been prepared with the same settings; every row that its split tests is
+    predicted.
+    """
+    from drcnet.benchmark.apply import apply_run
+
+    with progress_bars() as progress:
+        apply_run(run, work, out, split=split, device=device, progress=progress)
+    say(f"predictions in {out}; next: drcnet evaluate {out}")
+
+
 @app.command("realism")
 def realism_command(
     scratch: Path = typer.Argument(help="Folder for two small simulated nights."),
