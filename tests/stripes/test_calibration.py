@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from drcnet.errors import FrameError
+from drcnet.stripes import calibration as calibration_module
+from drcnet.stripes import identify
 from drcnet.stripes.calibration import calibrate_arm, read_calibration, write_calibration
 from drcnet.stripes.flags import FiberFlag
 
@@ -20,6 +24,8 @@ def test_every_fiber_has_a_row_and_dead_ones_say_so(broken, calibration):
     np.testing.assert_array_equal(calibration.traces.fiber_id, np.arange(1, 17))
     dead = calibration.flags & FiberFlag.DEAD > 0
     np.testing.assert_array_equal(np.flatnonzero(dead), [4])
+    np.testing.assert_array_equal(calibration.flags & FiberFlag.TRACE_LOST > 0, dead)
+    assert (calibration.flags & FiberFlag.LOW_IDENTITY == 0).all()
     rows = np.arange(broken.profile.n_wave)
     error = np.abs(calibration.traces.centers(rows) - broken.optics.center)
     assert error[~dead].max() < 0.1
@@ -91,3 +97,14 @@ def test_fibers_that_cannot_be_told_apart_are_refused(broken):
     strict = broken.settings.model_copy(update={"min_identity": 0.99})
     with pytest.raises(FrameError, match="15 traces"):
         calibrate_arm(broken.flat, None, broken.profile, strict)
+
+
+def test_identities_that_could_be_surer_are_flagged(broken, monkeypatch):
+    sure = identify.identify_fibers
+
+    def unsure(*args, **kwargs):
+        return replace(sure(*args, **kwargs), confidence=0.85)
+
+    monkeypatch.setattr(calibration_module, "identify_fibers", unsure)
+    found = calibrate_arm(broken.flat, None, broken.profile, broken.settings)
+    assert (found.flags & FiberFlag.LOW_IDENTITY > 0).all()

@@ -83,3 +83,18 @@ def test_bands_are_means_of_electrons(renderer, scene):
     assert bands.step == 25
     np.testing.assert_allclose(bands.light, np.tile(image[:, 0], (16, 1)), atol=2e-2)
     np.testing.assert_allclose(bands.rows, 12.0 + 25 * np.arange(16))
+
+
+@pytest.mark.slow
+def test_traces_of_a_whole_lamost_flat_to_a_hundredth_of_a_pixel(renderer):
+    """Moffat profiles, curved, tilted and broadened; three dead fibres; cosmic rays."""
+    scene = renderer.make_scene(250, 4136, dead=(40, 41, 200), edge=45.0, block=25, seed=12)
+    rng = np.random.default_rng(2)
+    counts = scene.flat.counts.copy(order="K")
+    np.ravel(counts, order="K")[rng.integers(0, counts.size, 4000)] = 60000
+    traces = trace_flat(renderer.with_counts(scene.flat, counts), scene.settings)
+    assert len(traces) == 247
+    error = errors(scene, traces)
+    assert np.sqrt((error**2).mean()) < 0.01
+    widths = traces.widths(np.arange(4136)) / scene.optics.fwhm[scene.throughput > 0]
+    np.testing.assert_allclose(widths, 1.0, atol=0.03)

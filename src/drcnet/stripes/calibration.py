@@ -17,7 +17,7 @@ from drcnet.stripes.calibration_file import (
 from drcnet.stripes.cut import frame_pixels, make_windows
 from drcnet.stripes.extract import extract_stripes, make_rules, make_shapes
 from drcnet.stripes.flags import FiberFlag
-from drcnet.stripes.identify import Identity, identify_fibers
+from drcnet.stripes.identify import UNREFERENCED_CONFIDENCE, Identity, identify_fibers
 from drcnet.stripes.polynomial import chebyshev_basis, robust_chebyshev
 from drcnet.stripes.spatial import SpatialProfile
 from drcnet.stripes.trace import TraceSet, trace_flat
@@ -68,6 +68,11 @@ def calibrate_arm(
     ------
     FrameError
         The flat shows too few fibres, or they cannot be told apart.
+
+    Notes
+    -----
+    A fibre that was not seen is flagged as dead and its trace, interpolated, as lost. Identities
+    surer than `min_identity`, but less sure than gaps alone can make them, are flagged.
     """
     _check(flat, profile, settings)
     seen = trace_flat(flat, settings)
@@ -88,7 +93,9 @@ def calibrate_arm(
     count = profile.fibers.count
     nominal = nominal_wavelengths(profile, flat.name.arm, count, settings.wavelength_degree)
     wavelengths = nominal if arc is None else fit_arc(arc, traces, profile, settings)
-    flags = np.where(traces.alive, 0, FiberFlag.DEAD).astype(np.uint32)
+    flags = np.where(traces.alive, 0, FiberFlag.DEAD | FiberFlag.TRACE_LOST).astype(np.uint32)
+    if identity.confidence < UNREFERENCED_CONFIDENCE:
+        flags |= np.uint32(FiberFlag.LOW_IDENTITY)
     if wavelengths.source == "nominal":
         flags |= np.uint32(FiberFlag.NOMINAL_WAVELENGTH)
     notes = {
