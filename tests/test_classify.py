@@ -89,6 +89,7 @@ def test_every_fibre_is_a_row(fakes, night, run):
         "p_K",
         "snr_blue",
         "snr_red",
+        "snrr_measured",
         "flags",
         "flag_names",
         "reason",

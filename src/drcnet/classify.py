@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 
 from drcnet.checkpoint import Card, Classifier, load_classifier
 from drcnet.classify_tables import check_output, write_table
@@ -33,6 +34,7 @@ from drcnet.frames.night import Exposure, Night, scan_night, with_calibrations
 from drcnet.instruments import load_instrument
 from drcnet.provenance import make_provenance
 from drcnet.stripes.flags import FiberFlag, flag_names
+from drcnet.stripes.snr import measured_snrr
 
 __all__ = ["Classified", "FrameTask", "classify", "classify_frame", "classify_stripes"]
 
@@ -49,8 +51,8 @@ class Classified:
     ----------
     table : DataFrame
         One row a fibre of each exposure: exposure, lmjm, spid, fiberid, class (null where there
-        is none), p_CLASS of each class, snr_blue, snr_red (`snr_frame`), flags, flag_names,
-        reason.
+        is none), p_CLASS of each class, snr_blue, snr_red (`snr_frame`), snrr_measured
+        (this exposure in the meaning of the catalogue's snrr), flags, flag_names, reason.
     problems : tuple of str
         Frames and files that could not be used, one line each.
     """
@@ -221,10 +223,20 @@ def classify_stripes(measured: ExposureStripes, classifier: Classifier) -> pl.Da
         ),
         fibers["snr_blue"].fill_nan(None),
         fibers["snr_red"].fill_nan(None),
+        pl.Series("snrr_measured", _snrr(measured, classifier.card)).fill_nan(None),
         fibers["flags"].cast(pl.Int64),
         pl.Series("flag_names", [flag_names(int(bits)) for bits in flags]),
         pl.Series("reason", reasons),
     )
+
+
+def _snrr(measured: ExposureStripes, card: Card) -> NDArray[np.float64]:
+    """S/N of this exposure in the catalogue's meaning; NaN without an arm."""
+    arms = list(measured.arms.values())
+    if not arms:
+        return np.full(measured.n_fiber, np.nan)
+    n_wave = load_instrument(card.instrument).n_wave
+    return measured_snrr(arms, row_start=StripeSettings(**card.stripes).row_start, n_wave=n_wave)
 
 
 def _tasks(
