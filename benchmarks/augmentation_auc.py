@@ -6,7 +6,8 @@ Simulates plates in pairs in FOLDER (kept, and gone on with if it is there). Bot
 show the same stars; in one, half of them are bright (S/N 60) and the others faint (S/N 5, 10 or
 20), in the other it is the other way round, so that neighbours, sky and fibres are alike. Every
 bright star is then faded to the brightness that it has in the other plate, and classifiers are
-asked which is which: cross-validated by star, with 95% intervals from a bootstrap over stars.
+asked which is which: cross-validated by pair of plates (the noise of a frame's rows is common to
+its fibres, and would tell frames apart), with 95% intervals from a bootstrap over stars.
 
 - `pixels`: principal components of what a network sees, and logistic regression;
 - `noise`: scatter from pixel to pixel in 12 stretches of each arm and each spatial pixel, and the
@@ -89,7 +90,7 @@ def pairs_of(store, facts):
         good = (star >= 0) & usable[sights[0]] & usable[sights[1]]
         columns = {
             "faint": sights[0], "bright": sights[1], "snr": target, "factor": factor,
-            "star": star + 0 * fiber,
+            "pair": number + 0 * fiber,
         }  # fmt: skip
         parts.append(pl.DataFrame({k: v[good] for k, v in columns.items()}))
     return pl.concat(parts)
@@ -162,13 +163,13 @@ def auc(score, label):
     return (rank[label == 1].sum() - n * (n + 1) / 2) / (n * (len(label) - n))
 
 
-def told_apart(real, made, star, kind):
+def told_apart(real, made, pair, kind):
     """Cross-validated area under the curve and its 95% interval, over stars."""
     features, learner = CLASSIFIERS[kind]
     x = np.concatenate([features(real), features(made)])
     label = np.repeat([0, 1], len(real))
-    group = np.tile(star, 2)
-    folds = GroupKFold(5, shuffle=True, random_state=0)
+    group = np.tile(pair, 2)
+    folds = GroupKFold(min(5, len(np.unique(pair))))
     score = cross_val_predict(learner(), x, label, groups=group, cv=folds, method="predict_proba")[
         :, 1
     ]
@@ -204,9 +205,9 @@ def main():
         for kind in CLASSIFIERS:
             for snr in SNR:
                 at = np.flatnonzero(pairs["snr"].to_numpy() == snr)
-                star = pairs["star"].to_numpy()[at]
-                value, low, high = told_apart(real[at], made[at], star, kind)
-                check = told_apart(real[at], careless[at], star, kind)[0]
+                pair = pairs["pair"].to_numpy()[at]
+                value, low, high = told_apart(real[at], made[at], pair, kind)
+                check = told_apart(real[at], careless[at], pair, kind)[0]
                 print(
                     f"| {view} | {kind} | {snr:g} | {len(at)} | {value:.3f} "
                     f"| {low:.3f}-{high:.3f} | {check:.3f} |",

@@ -288,7 +288,7 @@ def test_scale_is_drawn_log_uniform(work):
 
 
 def test_off_settings_change_nothing(work):
-    augmenter = augmenter_of(work, "stripes")
+    augmenter = augmenter_of(work, "box")
     assert not augmenter.settings.active
     assert torch.equal(augmenter.batch(torch.arange(4), 1), augmenter.x[:4])
 
@@ -345,6 +345,11 @@ def test_added_noise_has_the_variance_asked_for():
     assert noise.std().item() == pytest.approx(5, rel=0.02)
     assert torch.equal(noise[0], noise[2])
     assert not torch.equal(noise[0], noise[1])
+
+
+def test_stripes_are_rounded_as_the_store_rounds_them(work):
+    out = augmenter_of(work, "stripes", noise=True).batch(torch.arange(3), 1)
+    assert torch.equal(out * 4, (out * 4).round())
 
 
 def test_no_calibration_is_said(work, tmp_path):

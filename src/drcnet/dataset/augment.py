@@ -28,7 +28,7 @@ from drcnet.dataset.augment_draw import Draw, draw_rows
 from drcnet.dataset.augment_haze import differences
 from drcnet.dataset.augment_scene import NODES, Scene, read_scene, read_skies
 from drcnet.dataset.loader import Samples
-from drcnet.dataset.store import Store
+from drcnet.dataset.store import ROUNDED_TO, Store
 
 __all__ = ["Augmenter", "add_noise", "fade", "make_augmenter", "sky_error"]
 
@@ -119,13 +119,14 @@ def add_noise(x: Tensor, variance: Tensor, seed: tuple[int, ...]) -> Tensor:
     Returns
     -------
     Tensor, shape of `x`
-        With noise.
+        With noise; stripes rounded as the store rounds them.
     """
     noise = torch.empty_like(x)
     generator = torch.Generator(x.device)
     for number, one in zip(seed, noise, strict=True):
         one.normal_(generator=generator.manual_seed(number))
-    return x + noise * variance.sqrt()
+    out = x + noise * variance.sqrt()
+    return out if x.ndim < 4 else (out / ROUNDED_TO).round() * ROUNDED_TO
 
 
 @dataclass(frozen=True, eq=False)

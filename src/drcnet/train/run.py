@@ -179,8 +179,9 @@ def _fit_classical(task: Task, data: Data, run: Path) -> Outcome:
     model.eval()
     loss = make_loss(settings, None)
     row = {"epoch": 1.0, "learning_rate": 0.0}
-    for part, samples in (("train", data.train), ("validation", data.validation)):
-        logits = predict(model, samples.x, _CPU, how=data.normalize)
+    measured = (("train", data.train, data.normalize), ("validation", data.judged, "none"))
+    for part, samples, how in measured:
+        logits = predict(model, samples.x, _CPU, how=how)
         row[f"{part}_loss"] = float(loss(logits, samples.label))
         row[f"{part}_accuracy"] = float((logits.argmax(1) == samples.label).double().mean())
     row["seconds"] = round(time.perf_counter() - t_start, 3)
