@@ -117,6 +117,7 @@ class Template(Fitted):
         self._keep("spectra", spectra[torch.from_numpy(kept)].numpy())
         self._keep("prior", np.log(share / used)[label[kept]])
         self._keep("kind", label[kept])
+        self._keep("sharpness", np.array(self._sharpness()))
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify stars.
@@ -134,11 +135,33 @@ class Template(Fitted):
         if "spectra" not in self._buffers:
             raise RuntimeError("Template must be fitted or loaded before use")
         parts = _binned(x.double()).split(_CHUNK)
-        return torch.cat([self._posterior(part) for part in parts])
+        return torch.cat([self._posterior(self._each(part)) for part in parts])
 
-    def _posterior(self, stars: Tensor) -> Tensor:
-        """(N, 2, B) to (N, K)."""
-        templates, kind = self.get_buffer("spectra"), self.get_buffer("kind")
+    def _sharpness(self) -> float:
+        """Share of the evidence to believe, so that templates know how sure to be of each other.
+
+        What stars differ by is correlated over many bins, which the likelihood does not know.
+        """
+        kind = self.get_buffer("kind")
+        parts = [self._each(part) for part in self.get_buffer("spectra").split(_CHUNK)]
+        each = torch.cat(parts).fill_diagonal_(-torch.inf)
+        loss = torch.nn.functional.cross_entropy
+        tried = torch.logspace(-3, 0, 31, dtype=each.dtype).tolist()
+        return min(tried, key=lambda share: float(loss(self._classes(each, share), kind)))
+
+    def _posterior(self, each: Tensor) -> Tensor:
+        return self._classes(each, float(self.get_buffer("sharpness")))
+
+    def _classes(self, each: Tensor, share: float) -> Tensor:
+        """(N, M) to (N, K)."""
+        each, kind = share * each + self.get_buffer("prior"), self.get_buffer("kind")
+        classes = [torch.logsumexp(each[:, kind == k], dim=1) for k in range(self.n_class)]
+        # a class whose only template is the star itself has nothing to say
+        return torch.stack(classes, dim=1).clamp_min(-1e6)
+
+    def _each(self, stars: Tensor) -> Tensor:
+        """Log evidence of each template, (N, 2, B) to (N, M)."""
+        templates = self.get_buffer("spectra")
         spread = stars.std(dim=2, keepdim=True).clamp_min(1e-12)
         weight = 1.0 / (_noise(stars) ** 2 + (self.mismatch * spread) ** 2)
         evidence = []
@@ -149,10 +172,7 @@ class Template(Fitted):
                 for a in range(stars.shape[1])
             ]
             evidence.append(sum(arms[1:], arms[0]))
-        each = torch.logsumexp(torch.stack(evidence), dim=0)  # (N, M)
-        each = each + self.get_buffer("prior")
-        classes = [torch.logsumexp(each[:, kind == k], dim=1) for k in range(self.n_class)]
-        return torch.stack(classes, dim=1)
+        return torch.logsumexp(torch.stack(evidence), dim=0)
 
     def _evidence(self, star: Tensor, weight: Tensor, template: Tensor) -> Tensor:
         """Log evidence of each template for one arm; (N, B), (N, B), (M, B) to (N, M)."""
