@@ -59,3 +59,18 @@ def test_fibers_that_disagree_are_not_sky(rng):
     light = np.geomspace(10, 1e4, 12)[:, None] * np.ones(50)
     found = choose_sky_fibers(light, np.ones((12, 50)), np.ones(12, dtype=bool))
     assert not found.any()
+
+
+def test_each_fiber_s_sky_is_scaled(field, rng):
+    wave, through, sky, light, ivar = field
+    true = np.ones(20)
+    true[:6] = 1.0 + np.array([0.03, -0.03, 0.02, -0.02, 0.025, -0.025])
+    true[6:] = 1.0 + np.where(np.arange(14) % 2, 0.03, -0.03)
+    light = light + (true - 1.0)[:, None] * through * sky
+    faint = light.copy()
+    faint[6:] -= np.median(light[6:] - through[6:] * sky[6:], axis=1)[:, None]
+    found = measure_sky(faint, ivar, wave, through, np.arange(20) < 6)
+    np.testing.assert_allclose(found.scale[:6], true[:6], atol=0.01)
+    plain = np.abs(true[6:] - 1.0).mean()
+    assert np.abs(found.scale[6:] - true[6:]).mean() < 0.8 * plain
+    assert 0.8 < found.scatter < 1.2

@@ -11,6 +11,17 @@ from scipy.ndimage import median_filter
 __all__ = ["Sky", "choose_sky_fibers", "measure_sky"]
 
 _CLIP = 4.0
+_CONTINUUM = 101  # rows of the running median that is taken off to leave lines
+_SPREAD = 0.02  # by how much fibres differ between lamp and sky
+_TELLURIC = (  # vacuum angstrom: O2 B, H2O, O2 A, H2O, H2O
+    (6860.0, 6980.0),
+    (7160.0, 7360.0),
+    (7590.0, 7720.0),
+    (8120.0, 8400.0),
+    (8920.0, 9800.0),
+)
+_STAR_LINES = 0.02  # error of the scale for a star as bright as the sky, by the star's lines
+_WORST_SCALE = 0.1  # a larger difference is a star's line, not the sky's
 _MIN_FIBERS = 2  # one fibre alone cannot be checked against another
 
 
@@ -30,12 +41,15 @@ class Sky:
     scatter : float
         Robust standard deviation of the sky fibres about the spline, over that expected; NaN
         without sky fibres.
+    scale : ndarray, shape (n,)
+        Sky in each fibre over what its throughput on the flat says; 1 where not measured.
     """
 
     light: NDArray[np.float32]
     used: NDArray[np.bool_]
     spline: BSpline | None
     scatter: float
+    scale: NDArray[np.float64]
 
 
 def choose_sky_fibers(
@@ -117,13 +131,72 @@ def measure_sky(
     used = used & alive
     nothing = np.full(optimal.shape, np.nan, dtype=np.float32)
     if used.sum() < _MIN_FIBERS:
-        return Sky(nothing, np.zeros(len(optimal), dtype=bool), None, float("nan"))
-    wave, value, weight = _samples(optimal, ivar, wavelength, throughput, used)
+        return Sky(
+            nothing, np.zeros(len(optimal), dtype=bool), None, float("nan"), np.ones(len(optimal))
+        )
     knots = _knots(wavelength[used])
-    spline, scatter = _robust_spline(wave, value, weight, knots)
     inside = np.clip(wavelength, knots[0], knots[-1])
-    light = (spline(inside) * throughput).astype(np.float32)
-    return Sky(np.where(alive[:, None], light, np.nan).astype(np.float32), used, spline, scatter)
+    scale = np.ones(len(optimal))
+    for turn in range(2):
+        scaled = throughput * scale[:, None]
+        wave, value, weight = _samples(optimal, ivar, wavelength, scaled, used)
+        spline, scatter = _robust_spline(wave, value, weight, knots)
+        if turn == 0:
+            clear = np.where(_telluric(wavelength) & ~used[:, None], 0.0, ivar)
+            scale = _scales(optimal, clear, spline(inside) * throughput, used)
+    light = (spline(inside) * scaled).astype(np.float32)
+    light = np.where(alive[:, None], light, np.nan).astype(np.float32)
+    return Sky(light, used, spline, scatter, scale)
+
+
+def _telluric(wavelength: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where the air takes a bite out of a star just where the sky has lines."""
+    inside = np.zeros(wavelength.shape, dtype=bool)
+    for start, stop in _TELLURIC:
+        inside |= (wavelength > start) & (wavelength < stop)
+    return inside
+
+
+def _scales(
+    optimal: NDArray[np.floating],
+    ivar: NDArray[np.floating],
+    sky: NDArray[np.floating],
+    used: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """How much sky each fibre sees beside what its throughput on the flat says; about 1.
+
+    Lines tell it in a fibre on a star, all light in a fibre on the sky. As fibres differ by two
+    percent or so, the scale found is drawn towards 1 by its own error.
+    """
+    scale = np.ones(len(optimal))
+    for fiber in np.flatnonzero(np.isfinite(sky).all(axis=1)):
+        model, light = sky[fiber].astype(np.float64), optimal[fiber].astype(np.float64)
+        own = max(0.0, float(np.median(light)) / max(float(np.median(model)), 1e-6) - 1.0)
+        weight = np.where(np.isfinite(light), ivar[fiber], 0.0).astype(np.float64)
+        light = np.where(weight > 0, light, model)
+        if not used[fiber]:
+            model = model - median_filter(model, _CONTINUUM, mode="nearest")
+            light = light - median_filter(light, _CONTINUUM, mode="nearest")
+            # Away from lines only the star's own lines would speak.
+            weight = np.where(model > 3.0 / np.sqrt(np.maximum(weight, 1e-30)), weight, 0.0)
+        # A missed cosmic ray must not make the first guess.
+        absurd = np.abs(light - model) > 0.3 * np.abs(model) + 6.0 / np.sqrt(
+            np.maximum(weight, 1e-30)
+        )
+        weight = np.where(absurd, 0.0, weight)
+        for _ in range(3):
+            bottom = float((weight * model**2).sum())
+            if bottom <= 0.0:
+                break
+            scale[fiber] = float((weight * model * light).sum()) / bottom
+            away = np.abs(light - scale[fiber] * model) * np.sqrt(weight)
+            weight = np.where(away > _CLIP * 1.5, 0.0, weight)
+        if bottom > 0.0:
+            error = 1.0 / bottom + (0.0 if used[fiber] else _STAR_LINES * own) ** 2
+            trust = _SPREAD**2 / (_SPREAD**2 + error)
+            change = np.clip(trust * (scale[fiber] - 1.0), -_WORST_SCALE, _WORST_SCALE)
+            scale[fiber] = 1.0 + change
+    return np.asarray(scale / np.median(scale[used]))
 
 
 def _samples(
