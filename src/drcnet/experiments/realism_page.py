@@ -71,9 +71,22 @@ Bias frames: scatter of a frame about the median of five (cosmic rays included),
 scatter of that median, ADU; real: median and 10-90% of LAMOST's chips.
 """
 
+_READING = """## Too easy, too hard
+
+- **Chips too quiet.** Bias frames scatter less than LAMOST's (the red ones most): read noise and
+  cosmic rays are those of a good chip. Faint stars are a little too easy in the red.
+- **Sky lines too weak under a moon.** Without one they stand over the continuum about as at
+  Paranal; the moon of a survey night dilutes them, and the dips that OH lines cut into the real
+  S/N beyond 7200 angstrom are deeper than ours.
+- **Line spectra agree** to a third to two thirds of the lines' own scatter; a slow wave of some 4%
+  remains where the continuum is divided out (nothing is flux-calibrated here), and Mg b is too
+  shallow in G8 (probably since the libraries hold more giants).
+- **Class K cannot be compared**: the real spectra with S/N > 50 hold nine.
+"""
+
 _MISSING = """## What is not modelled
 
-- **Calibration errors.** No error of the flat beyond noise, no scattered arc light, no ghosts, no
+- **Calibration errors.** No error of the flat beyond noise, no ghosts, no
   charge transfer, no blooming, no hot columns; the red CCDs' broken columns (`bias_sstd` of some
   real chips is in the hundreds) are absent.
 - **Sky.** One sky for all fibres of an exposure: no gradient over the field, no fibre-to-fibre
@@ -127,6 +140,7 @@ def write_realism(found: Realism, folder: Path) -> Path:
         table_text(found.sky),
         _CHIPS,
         table_text(found.ccd),
+        _READING,
         _MISSING,
     ]
     page = folder / "realism.md"
