@@ -54,3 +54,4 @@ builtin-stars: $(INSTALLED)
 
 clean:
 	rm -rf demo real-stars .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -prune -exec rm -rf {} +
