@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 JOBS ?= 2
-export DRCNET_SHARED_DATA ?= ../shared/data
+export DRCNET_SHARED_DATA ?= $(abspath ../shared/data)
 
 .PHONY: help demo test lint format setup real-stars builtin-stars clean
 

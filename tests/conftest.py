@@ -27,7 +27,7 @@ def rng():
 def shared_data():
     """The folder of real spectra and frames, or a skip that says so."""
     default = Path(__file__).parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("DRCNET_SHARED_DATA", default))
+    folder = Path(os.environ.get("DRCNET_SHARED_DATA", default)).resolve()
     if not folder.is_dir():
         pytest.skip(f"real data not present ({folder}); set DRCNET_SHARED_DATA")
     return folder
