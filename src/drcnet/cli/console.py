@@ -116,15 +116,21 @@ def print_accuracy(scores: "pl.DataFrame") -> None:
     for cell in scores.iter_rows(named=True):
         line = rows.setdefault(cell["interval"], {})
         if not line:
-            line |= {"S/N": cell["interval"], "rows": cell["n_rows"], "stars": cell["n_stars"]}
+            line |= {"S/N": cell["interval"], "rows": cell["n_rows"]}
             line["majority"] = f"{cell['majority']:.3f}"
         half = (cell["accuracy_high"] - cell["accuracy_low"]) / 2
         line[cell["run"]] = f"{cell['accuracy']:.3f} ±{half:.3f}"
-    for cell in scores.filter(pl.col("published").is_not_null()).iter_rows(named=True):
-        rows[cell["interval"]][f"{cell['model']} paper"] = f"{cell['published']:.3f}"
     names = list(dict.fromkeys(name for line in rows.values() for name in line))
     table = pl.DataFrame([{name: line.get(name) for name in names} for line in rows.values()])
     print_frame(table, title="Accuracy on test rows by S/N interval (snrr), ± half of 95%")
+    published: dict[str, list[str]] = {}
+    for cell in scores.filter(pl.col("published").is_not_null()).iter_rows(named=True):
+        value = f"{cell['interval']} {cell['published']:.3f}"
+        values = published.setdefault(cell["model"], [])
+        if value not in values:
+            values.append(value)
+    for model, values in published.items():
+        say(f"the paper's {model}, real LAMOST data: {', '.join(values)}")
 
 
 @contextlib.contextmanager
