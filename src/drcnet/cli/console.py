@@ -130,7 +130,7 @@ def print_accuracy(scores: "pl.DataFrame") -> None:
         if value not in values:
             values.append(value)
     for model, values in published.items():
-        say(f"the paper's {model}, real LAMOST data: {', '.join(values)}")
+        say(f"paper's {model} (real data): {', '.join(values)}")
 
 
 @contextlib.contextmanager
