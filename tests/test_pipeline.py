@@ -11,6 +11,8 @@ from astropy.table import Table
 from drcnet.api import demo
 from drcnet.config import Settings
 
+pytestmark = pytest.mark.timeout(1800)  # the first test waits for six trainings
+
 MODERN = {
     "optimizer": "adamw",
     "learning_rate": 2e-3,
