@@ -12,9 +12,9 @@ CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_file_survives_a_round_trip(path, tmp_path):
-    settings = load_settings(path)
+    settings = load_settings(path, Settings)
     (tmp_path / "again.toml").write_text(settings_toml(settings))
-    assert load_settings(tmp_path / "again.toml") == settings
+    assert load_settings(tmp_path / "again.toml", Settings) == settings
 
 
 def test_there_are_shipped_files():
@@ -22,7 +22,9 @@ def test_there_are_shipped_files():
 
 
 def test_paper_recipe_is_table_2():
-    recipe = load_settings(Path(__file__).parents[1] / "configs" / "paper.toml").train["drcnet"]
+    recipe = load_settings(Path(__file__).parents[1] / "configs" / "paper.toml", Settings).train[
+        "drcnet"
+    ]
     assert recipe == TrainSettings()
     assert (recipe.optimizer, recipe.learning_rate, recipe.batch_size) == ("adagrad", 1e-3, 4)
     assert (recipe.epochs, recipe.patience, recipe.options) == (300, 50, {})
@@ -41,7 +43,7 @@ def test_unknown_key_is_named_with_the_known_ones(tmp_path, text, unknown, known
     path = tmp_path / "wrong.toml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        load_settings(path)
+        load_settings(path, Settings)
     assert str(path) in str(caught.value)
     assert f"unknown key '{unknown}'" in str(caught.value)
     assert known in str(caught.value)
@@ -60,21 +62,21 @@ def test_wrong_value_is_explained(tmp_path, text, message):
     path = tmp_path / "wrong.toml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
-        load_settings(path)
+        load_settings(path, Settings)
 
 
 def test_absent_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match="nowhere.toml"):
-        load_settings(tmp_path / "nowhere.toml")
+        load_settings(tmp_path / "nowhere.toml", Settings)
 
 
 def test_environment_names_a_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("DRCNET_SHARED_DATA", str(tmp_path))
     path = Path(__file__).parents[1] / "configs" / "real-stars.toml"
-    assert load_settings(path).simulate.library_paths[0] == tmp_path / "miles"
+    assert load_settings(path, Settings).simulate.library_paths[0] == tmp_path / "miles"
     monkeypatch.delenv("DRCNET_SHARED_DATA")
     with pytest.raises(ConfigError, match="variable in it to be set"):
-        _ = load_settings(path).simulate.library_paths
+        _ = load_settings(path, Settings).simulate.library_paths
 
 
 def test_overrides_are_dotted(tmp_path):
