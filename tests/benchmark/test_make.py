@@ -10,6 +10,7 @@ import pytest
 
 import drcnet.benchmark.make as make_room
 from drcnet.benchmark import make_benchmark
+from drcnet.benchmark.making import read_makings
 from drcnet.config import BenchmarkSettings, PrepareSettings, SplitSettings, load_settings
 from drcnet.dataset.build import prepare
 from drcnet.dataset.split import make_split, read_split
@@ -60,7 +61,9 @@ def tiny_set(settings, sourced_stars, tmp_path_factory):
 
 
 def files(folder):
-    return sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    """All but the file that holds a clock's numbers."""
+    found = (p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    return sorted(path for path in found if path.name != "making.json")
 
 
 def assert_same_bytes(one, other):
@@ -114,6 +117,11 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(
     assert_same_bytes(tiny_set, tmp_path / "set")
     again = make_benchmark(settings, tmp_path / "set", workers=1, stars=sourced_stars)
     assert again.made == 0
+    # Every call that made something is timed, the interrupted one too; the last made nothing.
+    calls = read_makings(tmp_path / "set")
+    assert [call.made for call in calls] == [3, 5]
+    assert [call.peak_bytes > 0 for call in calls] == [False, True]
+    assert all(call.seconds > 0 and call.workers == 1 for call in calls)
     assert_same_bytes(tiny_set, tmp_path / "set")
 
 

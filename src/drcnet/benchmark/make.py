@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from drcnet import __version__
+from drcnet.benchmark.making import MAKING, folder_bytes, timed_making
 from drcnet.benchmark.stream import (
     StreamTask,
     find_exposures,
@@ -41,7 +42,7 @@ __all__ = ["BenchmarkSummary", "make_benchmark"]
 Progress = Callable[[str, int, int], None]
 
 _ORIGIN = "benchmark.json"
-_OURS = ("night", "splits", "tables.md", "benchmark.toml", _ORIGIN)
+_OURS = ("night", "splits", "tables.md", "benchmark.toml", MAKING, _ORIGIN)
 _STORE = (
     "provenance.json",
     "index.parquet",
@@ -108,7 +109,8 @@ def make_benchmark(
     """Simulate a survey, reduce it exposure by exposure, and split its stars.
 
     Any moment is a good moment to be killed: the same call goes on where it stopped, and the
-    files do not depend on how often that happened, nor on the number of workers.
+    files do not depend on how often that happened, nor on the number of workers; only
+    `making.json` does, which says how long each call took.
 
     Parameters
     ----------
@@ -144,7 +146,7 @@ def make_benchmark(
     out = Path(out)
     survey = plan_night(settings.simulate, stars, progress=progress)
     _claim(out, settings, survey, overwrite=overwrite)
-    with locked(out):
+    with locked(out), timed_making(out, workers) as making:
         write_tables(survey, out / "night")
         frames = list(frame_tasks(survey, out / "night" / "raw"))
         found = Night(find_exposures(frames, group_frames(frames)), ())
@@ -154,6 +156,7 @@ def make_benchmark(
         open_or_create(out, plan, settings.prepare, settings.split, overwrite=False)
         shell = {"workers": workers, "progress": progress}
         made = _fill(out, plan, settings, frames, shell=shell, keep_raw=keep_raw)
+        making.peak_bytes = folder_bytes(out)
         index, name = finish_store(out, plan, settings.prepare, settings.split)
         splits = {"split.parquet": name} | _write_splits(out, index, settings)
         tables = _describe(out, index, settings)
