@@ -95,7 +95,7 @@ def long_scene(renderer):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("level", [30.0, 1000.0, 3000.0])
+@pytest.mark.parametrize("level", [30.0, 1000.0, 3000.0, 10000.0])
 def test_errors_and_masks_are_true_to_a_percent(renderer, long_scene, level):
     scene, calibration = long_scene
     rng = np.random.default_rng(11)
@@ -143,6 +143,24 @@ def test_cosmic_rays_are_found_and_little_else(renderer, scene, calibration, rng
     assert hit[~truth].mean() < 2e-4
     lit = found.optimal_ivar > 0
     assert np.abs(found.optimal - clean.optimal)[lit].mean() < 40.0  # a hit is 400 to 2400
+
+
+def test_a_profile_of_another_width_is_not_taken_for_cosmic_rays(
+    renderer, scene, calibration, rng
+):
+    image = renderer.render_light(scene.profile, scene.optics, np.full((16, 400), 20000.0))
+    struck, where = add_cosmics(rng, image, 250)
+    pixels, windows, shapes, rules = arguments(
+        renderer.make_frame(scene.profile, struck, rng), calibration, scene.settings
+    )
+    wide = shapes._replace(inverse=shapes.inverse / 1.02)  # 2% at the centre, 6% at the edges
+    found = extract_stripes(pixels, windows, wide, rules)
+    x = windows.first[:, None, :] + np.arange(11)[:, None]
+    truth = where[x, np.arange(scene.settings.row_start, scene.settings.row_stop)]
+    hit = found.mask & COSMIC > 0
+    assert hit[truth].mean() > 0.85
+    assert hit[~truth].mean() < 1e-3
+    assert (found.mask & BAD > 0).mean() < 1e-3
 
 
 def test_a_bright_neighbor_hardly_changes_a_faint_fiber(renderer, scene, calibration):

@@ -42,8 +42,9 @@ class StripeSettings(Frozen):
     """Measure shift and stretch of the flat's traces on each science frame."""
     cosmic_sigma: float = Field(default=6.0, gt=0)
     """Threshold, in standard deviations, of the profile-residual cosmic-ray mask."""
-    profile_error: float = Field(default=0.03, ge=0, lt=1)
-    """Relative error allowed to the spatial profile when looking for cosmic rays."""
+    profile_error: float = Field(default=0.01, ge=0, lt=1)
+    """Relative error allowed to the spatial profile when looking for cosmic rays, beyond what
+    each 64 rows of a bright fibre tell of it themselves."""
     separate_neighbors: bool = True
     """Take the light that neighbouring fibres' wings spill into a fibre off its optimal
     extraction, solving for all fibres together; stripes and box sums stay as they are."""

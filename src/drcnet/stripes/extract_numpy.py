@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from drcnet.stripes.cut import BAD, COSMIC, TILE, Pixels, Windows, cut_stripes_numpy
 from drcnet.stripes.extract import Extracted, Rules, Shapes
-from drcnet.stripes.rows import CORE_SHARE, DARK_SIGMA, MIN_SHARE
+from drcnet.stripes.rows import CORE_SHARE, DARK_SIGMA, LIFT_REACH, LIFT_SIGMA, MIN_SHARE
 from drcnet.stripes.spatial import STEP
 
 __all__ = ["extract_stripes_numpy"]
@@ -45,8 +45,9 @@ def extract_stripes_numpy(
         extra = _neighbors(windows, shapes, np.maximum(_plain_light(data, shape, state), 0.0))
     data, noise = data - extra, noise + extra
     light = _plain_light(data, shape, state)
-    out = _stand_out(light, data, shape, noise, state, rules)
-    cleaned, robust = _reject(data, shape, noise, state, rules)
+    lifted = shape * _lift(light, data, shape, noise, state, rules.error)
+    out = _stand_out(light, data, lifted, noise, state, rules)
+    cleaned, robust = _reject(data, lifted, noise, state, rules)
     state = np.where(out[:, None], cleaned, state)
     light = np.where(out, robust, light)
     light, ivar = _weigh(light, data, shape, noise, state)
@@ -137,6 +138,29 @@ def _away(light: Array, data: Array, shape: Array, noise: Array, rules: Rules) -
     """Residuals in standard deviations, the profile's own error included."""
     model = light[:, None] * shape
     return (data - model) / np.sqrt(noise + np.maximum(model, 0.0) + (rules.error * model) ** 2)
+
+
+def _lift(  # noqa: PLR0917 (the kernel's arrays)
+    light: Array,
+    data: Array,
+    shape: Array,
+    noise: Array,
+    state: NDArray[np.uint8],
+    error: float,
+) -> Array:
+    """Data over model of each line of a tile, 1 where photons do not tell it to `error`."""
+    good = state == 0
+    model = np.maximum(light[:, None] * shape, 0.0)
+    spread = noise + model
+    reach = np.sqrt(float(LIFT_SIGMA) ** 2 * spread + (float(LIFT_REACH) * error * model) ** 2)
+    away = np.clip(data - model, -reach, reach)
+    start = np.arange(0, data.shape[2], TILE)
+    bottom, total, top = (
+        np.add.reduceat(np.where(good, a, 0.0), start, axis=2) for a in (model, spread, away)
+    )
+    told = total < (error * bottom) ** 2
+    lift = np.where(told, 1.0 + top / np.where(told, bottom, 1.0), 1.0)  # (n, width, n_tile)
+    return lift[..., np.arange(data.shape[2]) // TILE]
 
 
 def _stand_out(  # noqa: PLR0917 (the kernel's arrays)

@@ -15,6 +15,8 @@ from drcnet.stripes.cut import BAD, COSMIC, Windows
 __all__ = [
     "CORE_SHARE",
     "DARK_SIGMA",
+    "LIFT_REACH",
+    "LIFT_SIGMA",
     "MIN_SHARE",
     "far_light",
     "find_cosmics",
@@ -30,6 +32,9 @@ MIN_SHARE = 0.3
 """Share of a fibre's light that must fall on good pixels for an estimate."""
 DARK_SIGMA = 1.5
 """Pixels darker than the profile by so many cosmic-ray thresholds are bad."""
+LIFT_SIGMA = np.float32(3.0)
+LIFT_REACH = np.float32(5.0)
+"""A residual counts for the profile up to so many sigma of noise, and of the profile's error."""
 
 Floats = NDArray[np.float32]
 ZERO = np.float32(0.0)
@@ -218,10 +223,11 @@ def find_cosmics(
         Estimate of the light; improved in rows where a pixel stood out.
     """
     sigma, error = np.float32(limits[0]), np.float32(limits[1])
+    lift = _lift(tile, size, error, light)
     out = np.zeros(size, dtype=np.uint8)
     for k in range(tile.data.shape[0]):
         for t in range(size):
-            model = light[t] * tile.shape[k, t]
+            model = light[t] * tile.shape[k, t] * lift[k]
             slack = error * model
             spread = tile.noise[k, t] + max(model, ZERO) + slack * slack
             away = tile.data[k, t] - model
@@ -229,9 +235,37 @@ def find_cosmics(
             out[t] |= far and tile.state[k, t] == 0
     for t in range(size):
         if out[t]:
-            light[t] = _reject(
-                tile.data[:, t], tile.shape[:, t], tile.noise[:, t], tile.state[:, t], limits
-            )
+            shape = tile.shape[:, t] * lift
+            light[t] = _reject(tile.data[:, t], shape, tile.noise[:, t], tile.state[:, t], limits)
+
+
+@njit(cache=True, nogil=True)
+def _lift(
+    tile: Any, size: int, error: np.float32, light: Floats
+) -> Floats:  # pragma: no cover (compiled)
+    """Data over model of each line of a tile, 1 where photons do not tell it to `error`.
+
+    A cosmic ray strikes few rows, an error of the profile all of them: the mean over a tile, of
+    residuals clipped so that no ray counts for much, is the profile's.
+    """
+    lift = np.ones(tile.data.shape[0], dtype=np.float32)
+    for k in range(len(lift)):
+        bottom, spread, top = ZERO, ZERO, ZERO
+        for t in range(size):
+            model = max(light[t] * tile.shape[k, t], ZERO)
+            good = tile.state[k, t] == 0
+            bottom += model if good else ZERO
+            spread += tile.noise[k, t] + model if good else ZERO
+        if spread >= (error * bottom) ** 2:
+            continue
+        for t in range(size):
+            model = max(light[t] * tile.shape[k, t], ZERO)
+            slack = LIFT_REACH * error * model
+            reach = np.sqrt(LIFT_SIGMA * LIFT_SIGMA * (tile.noise[k, t] + model) + slack * slack)
+            away = min(max(tile.data[k, t] - model, -reach), reach)
+            top += away if tile.state[k, t] == 0 else ZERO
+        lift[k] += top / bottom
+    return lift
 
 
 @njit(cache=True, nogil=True)
