@@ -97,7 +97,7 @@ def make_settings(folder, **changes):
     return PrepareSettings(**(values | changes))
 
 
-def read_frame(path, profile, *, master_bias=None):
+def read_frame(path, profile, *, master_bias=None, overscan="smooth"):
     note = fits.getheader(path)["NOTE"]
     if note == "broken":
         raise FrameError(path, "a whole FITS file", "one cut short by 100 bytes")
@@ -106,7 +106,7 @@ def read_frame(path, profile, *, master_bias=None):
     return SimpleNamespace(name=parse_name(path, profile), note=note, bias=master_bias)
 
 
-def master_bias(paths, profile):
+def master_bias(paths, profile, *, overscan="smooth"):
     for path in paths:
         read_frame(path, profile)
     return np.full((140, 60), len(paths), np.float32)

@@ -16,7 +16,7 @@ def drawn(monkeypatch, scene, renderer, tmp_path):
     flats = {tmp_path / "a.fit": scene.flat, tmp_path / "b.fit": scene.flat}
     science = renderer.make_frame(scene.profile, np.zeros(scene.flat.counts.shape))
     flats[tmp_path / "c.fit"] = science
-    monkeypatch.setattr(room, "read_frame", lambda path, profile: flats[path])
+    monkeypatch.setattr(room, "read_frame", lambda path, profile, **_: flats[path])
     return list(flats)
 
 

@@ -20,6 +20,10 @@ class StripeSettings(Frozen):
     """One past the last wavelength pixel kept (the paper's 3500)."""
     follow_trace: bool = True
     """Follow the trace with a whole-pixel crop; False cuts straight at the trace's middle."""
+    overscan: Literal["smooth", "row", "constant"] = "smooth"
+    """How the bias level follows the overscan's rows: averaged over rows except where it
+    demonstrably moves faster; by each row's own mean, whose error is common to the row and adds
+    a third of the read noise's variance to a sum of 11 pixels; or one level an amplifier."""
     subtract_bias: bool = True
     """Subtract the overscan-corrected master bias where bias frames exist."""
     combine_flats: bool = False

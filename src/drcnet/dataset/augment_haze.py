@@ -52,9 +52,9 @@ class Haze:
     def floor(self, arm: int) -> float:
         """Measure the variance of a pixel without light.
 
-        What the overscan adds is common to all pixels of a row: nothing beside a pixel's own
-        noise, but a third of the read noise of their sum. So it is measured on the sums where
-        sums are shown, and on the outer pixels of the stripes where stripes are.
+        What the overscan adds, taken off row by row, is common to all pixels of a row: nothing
+        beside a pixel's own noise, but a third of the read noise of their sum. So it is measured
+        on the sums where sums are shown, and on the outer pixels of the stripes where stripes are.
 
         Parameters
         ----------

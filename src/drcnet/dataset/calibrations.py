@@ -19,6 +19,7 @@ from drcnet.errors import DrcnetError, FrameError, StoreError
 from drcnet.frames.calibrate import master_bias
 from drcnet.frames.detector import ccd_path, combine_flats, correct_frame, detector_files
 from drcnet.frames.night import ArmFiles, Exposure, Night, Problem
+from drcnet.frames.overscan import OverscanWay
 from drcnet.frames.read import parse_name, read_frame
 from drcnet.instruments import InstrumentProfile, load_instrument
 from drcnet.provenance import atomic_write, digest, file_digest
@@ -220,13 +221,14 @@ def _measure(
     bias: NDArray[np.float32] | None,
 ) -> ArmCalibration:
     if settings.combine_flats and len(files.flats) > 1:
-        flat = combine_flats(files.flats, profile, bias=bias)
+        flat = combine_flats(files.flats, profile, bias=bias, overscan=settings.overscan)
     else:
-        flat = read_frame(files.flat, profile, master_bias=bias)
+        flat = read_frame(files.flat, profile, master_bias=bias, overscan=settings.overscan)
     flat = correct_frame(flat, settings)
     arc = None
     if files.arc is not None:
-        arc = correct_frame(read_frame(files.arc, profile, master_bias=bias), settings)
+        arc = read_frame(files.arc, profile, master_bias=bias, overscan=settings.overscan)
+        arc = correct_frame(arc, settings)
     if settings.reference is None:
         return calibrate_arm(flat, arc, profile, settings)
     path = ccd_path(settings.reference, flat.name.spid, flat.name.arm)
@@ -343,10 +345,11 @@ def read_bias(
     if not settings.subtract_bias or not files.biases:
         return None, ""
     names = "\n".join(f"{path.absolute()} {_modified(path)}" for path in files.biases)
+    names += f"\n{settings.overscan}"
     path = scratch / f"bias-{hashlib.sha256(names.encode()).hexdigest()[:16]}.npy"
     if path.is_file():
         return np.load(path), ""
-    bias, left_out = _combine(files.biases, profile)
+    bias, left_out = _combine(files.biases, profile, settings.overscan)
     try:
         with atomic_write(path) as partial, partial.open("wb") as stream:
             np.save(stream, bias)
@@ -355,12 +358,14 @@ def read_bias(
     return bias, left_out
 
 
-def _combine(paths: Sequence[Path], profile: InstrumentProfile) -> tuple[NDArray[np.float32], str]:
+def _combine(
+    paths: Sequence[Path], profile: InstrumentProfile, overscan: OverscanWay
+) -> tuple[NDArray[np.float32], str]:
     left = list(paths)
     reasons: list[str] = []
     while True:
         try:
-            return master_bias(left, profile), "; ".join(reasons)
+            return master_bias(left, profile, overscan=overscan), "; ".join(reasons)
         except FrameError as err:
             bad = [path for path in left if str(path) == err.where]
             if not bad or len(left) == 1:

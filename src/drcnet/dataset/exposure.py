@@ -140,7 +140,7 @@ def open_frame(
     profile : InstrumentProfile
         The instrument.
     settings : StripeSettings
-        `subtract_bias`, `bad_pixels`, `pixel_flat`.
+        `overscan`, `subtract_bias`, `bad_pixels`, `pixel_flat`.
     scratch : Path
         Folder for master biases.
 
@@ -150,7 +150,8 @@ def open_frame(
         Ready to be measured.
     """
     bias, _ = read_bias(files, profile, settings, scratch)
-    return correct_frame(read_frame(files.object, profile, master_bias=bias), settings)
+    frame = read_frame(files.object, profile, master_bias=bias, overscan=settings.overscan)
+    return correct_frame(frame, settings)
 
 
 def fiber_table(measured: ExposureStripes) -> pl.DataFrame:

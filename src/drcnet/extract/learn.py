@@ -79,7 +79,7 @@ def learn_detectors(
     instrument : str
         A shipped profile or the path of one.
     settings : StripeSettings, optional
-        Recorded as origin.
+        `overscan`; recorded as origin.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def learn_detectors(
     FrameError
         A frame cannot be used.
     """
-    profile = load_instrument(instrument)
+    profile, settings = load_instrument(instrument), settings or StripeSettings()
     flats = _by_ccd(find_frames(frames, profile, "flat"), profile)
     try:
         biases = _by_ccd(find_frames(frames, profile, "bias"), profile)
@@ -102,9 +102,9 @@ def learn_detectors(
     made = []
     for (spid, arm), paths in sorted(flats.items()):
         dark = biases.get((spid, arm), [])
-        bias = master_bias(dark, profile) if dark else None
-        flat = combine_flats(paths, profile, bias=bias)
-        what = {"instrument": profile.name, "stripes": (settings or StripeSettings()).model_dump()}
+        bias = master_bias(dark, profile, overscan=settings.overscan) if dark else None
+        flat = combine_flats(paths, profile, bias=bias, overscan=settings.overscan)
+        what = {"instrument": profile.name, "stripes": settings.model_dump()}
         origin = make_provenance(what, inputs=input_digests([*paths, *dark]))
         stem = f"{spid:02d}-{arm}"
         if bias is not None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from drcnet.errors import FrameError
 from drcnet.frames.frame import Frame
+from drcnet.frames.overscan import OverscanWay
 from drcnet.frames.read import read_frame
 from drcnet.instruments import InstrumentProfile
 from drcnet.provenance import atomic_write
@@ -32,7 +33,11 @@ _CLIP = 5.0
 
 
 def master_bias(
-    paths: Sequence[Path], profile: InstrumentProfile, *, memory_mb: int = 512
+    paths: Sequence[Path],
+    profile: InstrumentProfile,
+    *,
+    memory_mb: int = 512,
+    overscan: OverscanWay = "smooth",
 ) -> NDArray[np.float32]:
     """Combine bias frames.
 
@@ -44,6 +49,8 @@ def master_bias(
         The instrument.
     memory_mb : int
         Above this many megabytes the frames wait in a temporary file instead.
+    overscan : str
+        How the overscan's level follows the rows, as for `read_frame`.
 
     Returns
     -------
@@ -55,7 +62,7 @@ def master_bias(
     FrameError
         There is no frame, one cannot be read, is no bias, or is of another arm.
     """
-    frames = _read_all(paths, profile, "bias", memory_mb=memory_mb)
+    frames = _read_all(paths, profile, "bias", memory_mb=memory_mb, overscan=overscan)
     noise = float(np.max(frames[0].read_noise / frames[0].gain))
     combined = np.empty((profile.n_spatial, profile.n_wave), np.float32)
     for rows in _strips(profile, len(frames)):
@@ -70,6 +77,7 @@ def master_flat(
     *,
     bias: NDArray[np.float32] | None = None,
     memory_mb: int = 512,
+    overscan: OverscanWay = "smooth",
 ) -> NDArray[np.float32]:
     """Combine lamp flats, each scaled to the brightness of the first.
 
@@ -83,6 +91,8 @@ def master_flat(
         Master bias, ADU.
     memory_mb : int
         Above this many megabytes the frames wait in a temporary file instead.
+    overscan : str
+        How the overscan's level follows the rows, as for `read_frame`.
 
     Returns
     -------
@@ -94,7 +104,7 @@ def master_flat(
     FrameError
         There is no frame, one cannot be read, is no flat, holds no light, or is of another arm.
     """
-    frames = _read_all(paths, profile, "flat", bias=bias, memory_mb=memory_mb)
+    frames = _read_all(paths, profile, "flat", bias=bias, memory_mb=memory_mb, overscan=overscan)
     levels = [_brightness(frame) for frame in frames]
     scale = [np.float32(levels[0] / level) for level in levels]
     gain = _gain_map(frames[0])
@@ -248,6 +258,7 @@ def _read_all(
     *,
     bias: NDArray[np.float32] | None = None,
     memory_mb: int,
+    overscan: OverscanWay,
 ) -> list[Frame]:
     """Read frames of one kind and arm; beyond `memory_mb` their counts wait in a file."""
     if not paths:
@@ -255,7 +266,7 @@ def _read_all(
     frames: list[Frame] = []
     used = 0
     for path in paths:
-        frame = read_frame(path, profile, master_bias=bias)
+        frame = read_frame(path, profile, master_bias=bias, overscan=overscan)
         if frame.name.kind != kind:
             raise FrameError(path, f"a {kind} frame", f"one of kind {frame.name.kind}")
         first = frames[0].name if frames else frame.name

@@ -16,6 +16,7 @@ from drcnet.config import StripeSettings
 from drcnet.errors import FrameError
 from drcnet.frames.calibrate import master_flat, read_bad_pixels
 from drcnet.frames.frame import Frame
+from drcnet.frames.overscan import OverscanWay
 from drcnet.frames.read import read_frame
 from drcnet.instruments import InstrumentProfile
 from drcnet.provenance import atomic_write
@@ -141,7 +142,11 @@ def divide_pixels(frame: Frame, response: NDArray[np.float32]) -> Frame:
 
 
 def combine_flats(
-    paths: Sequence[Path], profile: InstrumentProfile, *, bias: NDArray[np.float32] | None = None
+    paths: Sequence[Path],
+    profile: InstrumentProfile,
+    *,
+    bias: NDArray[np.float32] | None = None,
+    overscan: OverscanWay = "smooth",
 ) -> Frame:
     """Combine lamp flats into one frame.
 
@@ -153,6 +158,8 @@ def combine_flats(
         The instrument.
     bias : ndarray, shape (n_spatial, n_wave), float32, optional
         Master bias, ADU.
+    overscan : str
+        How the overscan's level follows the rows, as for `read_frame`.
 
     Returns
     -------
@@ -164,10 +171,10 @@ def combine_flats(
     FrameError
         One of them cannot be used.
     """
-    first = read_frame(paths[0], profile, master_bias=bias)
+    first = read_frame(paths[0], profile, master_bias=bias, overscan=overscan)
     if len(paths) == 1:
         return first
-    light = master_flat(paths, profile, bias=bias)
+    light = master_flat(paths, profile, bias=bias, overscan=overscan)
     shrink = np.float32(_MEDIAN_NOISE / np.sqrt(len(paths)))
     return replace(
         first,

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from drcnet.errors import FrameError
 from drcnet.frames.fitsfile import read_header, read_image
 from drcnet.frames.frame import Frame, FrameName
+from drcnet.frames.overscan import OverscanWay, overscan_levels
 from drcnet.frames.sanity import check_pixels, check_shape
-from drcnet.instruments import Amplifier, InstrumentProfile, recognise_name
+from drcnet.instruments import InstrumentProfile, recognise_name
 
 __all__ = ["check_header", "parse_name", "read_frame", "read_name", "turn"]
 
 _MJD_EPOCH = dt.datetime(1858, 11, 17)  # noqa: DTZ001 - local times carry no zone
-_CLIP = 5.0
 
 
 def parse_name(
@@ -104,6 +104,7 @@ def read_frame(
     *,
     master_bias: NDArray[np.float32] | None = None,
     bad_pixels: NDArray[np.bool_] | None = None,
+    overscan: OverscanWay = "smooth",
 ) -> Frame:
     """Read one raw frame.
 
@@ -117,6 +118,8 @@ def read_frame(
         From `drcnet.frames.calibrate.master_bias`, ADU.
     bad_pixels : ndarray, shape (n_spatial, n_wave), bool, optional
         True where a pixel must never be used.
+    overscan : str
+        How the overscan's level follows the rows: 'smooth', 'row' or 'constant'.
 
     Returns
     -------
@@ -136,7 +139,7 @@ def read_frame(
     check_shape(path, image.data.shape, profile)
     check_header(path, name, profile, image.header)
     check_pixels(path, image.data, profile)
-    pedestal, residual = _levels(image.data, profile, name.arm)
+    pedestal, residual = overscan_levels(image.data, profile, name.arm, overscan)
     bias = master_bias
     if residual is not None:
         bias = residual if bias is None else bias + residual
@@ -257,45 +260,6 @@ def _lmjm(path: Path, time: str) -> int:
     except ValueError as err:
         raise FrameError(path, "a local time YYYYMMDDhhmmss", repr(time)) from err
     return math.floor((local - _MJD_EPOCH) / dt.timedelta(minutes=1))
-
-
-def _levels(
-    raw: NDArray[Any], profile: InstrumentProfile, arm: str
-) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Overscan level of each amplifier.
-
-    Where read-out rows run across wavelength (dispersion along y), the level follows each row.
-    Where they run along it, an amplifier has one level, and what each row departs from it is
-    given back as a second array, to be subtracted with the bias.
-    """
-    across = profile.dispersion_axis == 0
-    directions = profile.arms[arm]
-    sign = directions.direction if across else directions.fiber_direction
-    pedestal = np.empty((len(profile.amplifiers), profile.n_wave), np.float32)
-    residual = None if across else np.zeros((profile.n_spatial, profile.n_wave), np.float32)
-    spans = profile.turned_spans(arm)
-    for number, (amp, (space, wave)) in enumerate(zip(profile.amplifiers, spans, strict=True)):
-        rows = _row_levels(raw, amp)[::sign]
-        pedestal[number] = np.median(rows)
-        if amp.overscan_y != amp.data_y:
-            continue  # rows of the overscan are not rows of the data: one level
-        if across:
-            pedestal[number, wave] = rows
-        elif residual is not None:
-            residual[space, wave] = (rows - pedestal[number, 0])[:, None]
-    return pedestal, residual
-
-
-def _row_levels(raw: NDArray[Any], amp: Amplifier) -> NDArray[np.float32]:
-    """Mean of each overscan row, clipped around its median; shape (n_row,), ADU."""
-    part = raw[slice(*amp.overscan_y), slice(*amp.overscan_x)].astype(np.float32)
-    middle = np.median(part, axis=1)
-    away = np.abs(part - middle[:, None])
-    sigma = max(1.4826 * float(np.median(away)), amp.read_noise / amp.gain, 1.0)
-    keep = away < _CLIP * sigma
-    count = keep.sum(axis=1)
-    mean = (part * keep).sum(axis=1) / np.maximum(count, 1)
-    return np.where(count > 0, mean, middle).astype(np.float32)
 
 
 def _amplifier_map(profile: InstrumentProfile, arm: str) -> NDArray[np.uint8]:

@@ -70,7 +70,7 @@ def learn_reference(
 def _levels(
     path: Path, profile: InstrumentProfile, settings: StripeSettings
 ) -> tuple[tuple[int, str], NDArray[np.float64], float]:
-    frame = correct_frame(read_frame(path, profile), settings)
+    frame = correct_frame(read_frame(path, profile, overscan=settings.overscan), settings)
     if frame.name.kind != "flat":
         raise FrameError(path, "a flat frame", f"one of kind {frame.name.kind}")
     seen = trace_flat(frame, settings)
