@@ -25,6 +25,7 @@ from torch import Tensor
 
 from drcnet.config import AugmentSettings
 from drcnet.dataset.augment_draw import Draw, draw_rows
+from drcnet.dataset.augment_dust import dust
 from drcnet.dataset.augment_haze import differences
 from drcnet.dataset.augment_scene import NODES, Scene, read_scene, read_skies
 from drcnet.dataset.loader import Samples
@@ -33,9 +34,6 @@ from drcnet.dataset.store import ROUNDED_TO, Store
 __all__ = ["Augmenter", "add_noise", "fade", "make_augmenter", "sky_error"]
 
 _CHUNK = 64  # stars changed at once: bounds the memory
-_PIVOT = 6250.0  # angstrom at which reddening leaves the light as it is
-_CCM_A = (0.32999, -0.77530, 0.01979, 0.72085, -0.02427, -0.50447, 0.17699, 1.0)
-_CCM_B = (-2.09002, 5.30260, -0.62251, -5.38434, 1.07233, 2.28305, 1.41338, 0.0)
 _SPILL_DECAY = 0.6  # a neighbour's wing, from one pixel to the next
 
 
@@ -188,7 +186,24 @@ class Augmenter:
             Electrons, not normalised; they depend on seed, epoch and each star's row alone.
         """
         row = self.row[at.cpu().numpy()]
-        draw = draw_rows(self.settings, row, self.seed, epoch).to(self.x.device)
+        return self.apply(at, draw_rows(self.settings, row, self.seed, epoch))
+
+    def apply(self, at: Tensor, draw: Draw) -> Tensor:
+        """Change some stars as told, rather than by lot.
+
+        Parameters
+        ----------
+        at : Tensor of int64, shape (B,)
+            Positions among the stars.
+        draw : Draw
+            What is done to each of the B.
+
+        Returns
+        -------
+        Tensor, shape (B, 2, S, L) or (B, 2, L)
+            Electrons, not normalised.
+        """
+        draw = draw.to(self.x.device)
         scene, x = self.scene.take(at), self.x[at]
         factor = _factor(draw, scene)
         factor = factor[:, :, None] if x.ndim == 4 else factor
@@ -308,25 +323,9 @@ def _factor(draw: Draw, scene: Scene) -> Tensor:
     along = torch.linspace(-1, 1, scene.wavelength.shape[-1], device=draw.scale.device)
     relative = (1 + draw.tilt[..., None] * along).clamp(min=0.05)
     if draw.reddening.any():
-        relative = relative * 10 ** (-0.4 * draw.reddening[:, None, None] * _dust(scene))
+        relative = relative * 10 ** (-0.4 * draw.reddening[:, None, None] * dust(scene.wavelength))
     relative = relative / relative.amax(dim=(1, 2), keepdim=True)
     return draw.scale[:, None, None] * relative
-
-
-def _dust(scene: Scene) -> Tensor:
-    """Extinction per E(B-V), less that at 6250 angstrom, R_V = 3.1.
-
-    Cardelli, Clayton & Mathis 1989 (ApJ 345, 245), equations 3a and 3b.
-    """
-    y = 1e4 / scene.wavelength - 1.82
-    return _curve(y) - _curve(torch.tensor(1e4 / _PIVOT - 1.82))
-
-
-def _curve(y: Tensor) -> Tensor:
-    value = torch.zeros_like(y)
-    for a, b in zip(_CCM_A, _CCM_B, strict=True):
-        value = value * y + (3.1 * a + b)
-    return value
 
 
 def _bend(x: Tensor, draw: Draw) -> tuple[Tensor, Tensor | float]:
