@@ -6,7 +6,13 @@ import pytest
 
 from drcnet.errors import StoreError
 from drcnet.experiments.rest_spectra import RestSpectra
-from drcnet.experiments.sources import ask_sources, examine_sources, sources_text
+from drcnet.experiments.sources import (
+    ask_sources,
+    examine_sources,
+    has_sources,
+    sources_section,
+    sources_text,
+)
 
 N = 360
 
@@ -66,6 +72,15 @@ def test_the_tables_are_printed(rng):
     assert "| there |" in text
 
 
+def test_the_section_says_what_the_tables_say(rng):
+    crooked = sources_section(ask_sources(made_up(rng, signature=0.3, crooked=True)))
+    assert crooked.startswith("## What the source could give away")
+    assert "Never having seen there costs something" in crooked
+    even = sources_section(ask_sources(made_up(rng)))
+    assert "costs something" not in even
+    assert "0.0 points more often" in even
+
+
 def test_one_source_is_refused(tmp_path, tiny_work):
     import shutil
 
@@ -75,5 +90,6 @@ def test_one_source_is_refused(tmp_path, tiny_work):
     index.with_columns(usable=True, source=pl.lit("one"), fold=0).write_parquet(
         work / "index.parquet"
     )
+    assert not has_sources(work)
     with pytest.raises(StoreError, match="two sources or more"):
         examine_sources(work, min_snr=0)

@@ -19,6 +19,7 @@ from drcnet.benchmark.stream import (
     group_frames,
     stream_exposure,
 )
+from drcnet.benchmark.tables import mix_text, pooled_text
 from drcnet.config import BenchmarkSettings, settings_toml
 from drcnet.dataset.build import finish_store, open_or_create
 from drcnet.dataset.calibrations import make_calibrations
@@ -27,7 +28,7 @@ from drcnet.dataset.parallel import run_tasks
 from drcnet.dataset.plan import Plan, plan_exposures
 from drcnet.dataset.split import make_split, split_digest, write_split
 from drcnet.dataset.store import ARMS, SCHEMA
-from drcnet.dataset.table1 import describe_split, mix_of
+from drcnet.dataset.table1 import describe_split
 from drcnet.dataset.tasks import ExposureTask
 from drcnet.dataset.writing import locked
 from drcnet.errors import StoreError
@@ -264,49 +265,18 @@ def _describe(out: Path, index: pl.DataFrame, settings: BenchmarkSettings) -> st
     text = [f"# {settings.title}", "", f"{len(usable)} usable rows of {len(index)}, "]
     text[-1] += f"{usable['star'].n_unique()} stars, {index['exposure'].n_unique()} exposures; "
     text[-1] += "S/N is `snrr`."
-    text += ["", "## Class by source", "", _mix_table(usable), ""]
+    text += ["", "## Class by source", "", mix_text(usable), ""]
     files = ["split.parquet"]
-    files += [
-        f"splits/{k}-{n}.parquet" for k in settings.splits for n in range(settings.split.folds)
-    ]
+    folds = range(settings.split.folds)
+    files += [f"splits/{k}-{n}.parquet" for k in settings.splits for n in folds]
     for name in files:
         split = pl.read_parquet(out / name)
         text += [f"## {name}", "", describe_split(split, names), ""]
     if "large" in settings.splits:
+        dealt = (pl.read_parquet(out / "splits" / f"large-{n}.parquet") for n in folds)
         text += ["## Test rows of `large`, pooled over the folds", ""]
-        text += [_pooled(out, settings), ""]
+        text += [pooled_text(dealt, names), ""]
     whole = "\n".join(text)
     with atomic_write(out / "tables.md") as path:
         path.write_text(whole, encoding="utf-8")
     return whole
-
-
-def _mix_table(usable: pl.DataFrame) -> str:
-    """Rows, stars and share of each source in each class."""
-    mix = mix_of(usable)
-    classes = sorted(set(mix["class"]))
-    lines = ["| source | " + " | ".join(classes) + " |", "|---" * (len(classes) + 1) + "|"]
-    for source in sorted(set(mix["source"])):
-        cells = [source or "(none)"]
-        for name in classes:
-            here = mix.filter((pl.col("class") == name) & (pl.col("source") == source))
-            told = [f"{r} rows, {s} stars, {x:.1%}" for _, _, r, s, x in here.iter_rows()]
-            cells.append(told[0] if told else "0")
-        lines.append("| " + " | ".join(cells) + " |")
-    total = [
-        f"{len(h)} rows, {h['star'].n_unique()} stars, {len(h) / len(usable):.1%}"
-        for h in (usable.filter(pl.col("class") == name) for name in classes)
-    ]
-    lines.append("| " + " | ".join(["all", *total]) + " |")
-    return "\n".join(lines)
-
-
-def _pooled(out: Path, settings: BenchmarkSettings) -> str:
-    """Count the test rows of all folds of `large` by interval."""
-    files = [out / "splits" / f"large-{n}.parquet" for n in range(settings.split.folds)]
-    tested = pl.concat(pl.read_parquet(path).filter(pl.col("part") == "test") for path in files)
-    lines = ["| S/N | rows | stars |", "|---|---|---|"]
-    for name in reversed(interval_names(settings.split.edges)):
-        here = tested.filter(pl.col("interval") == name)
-        lines.append(f"| {name} | {len(here)} | {here['star'].n_unique()} |")
-    return "\n".join(lines)

@@ -60,6 +60,33 @@ def make_command(
     )
 
 
+@app.command("page")
+def page_command(
+    works: list[Path] = typer.Argument(help="Folders of 'benchmark make'."),
+    out: Path = typer.Option(Path(), "--out", "-o", help="Folder of the pages."),
+    sources: bool = typer.Option(
+        True, "--sources/--no-sources", help="Also ask what the sources give away (minutes)."
+    ),
+) -> None:
+    """Write each set down as benchmark-NAME.md: counts, Table 1, digests, sources, time.
+
+    The page is written whole, from the set alone.
+    """
+    from drcnet.benchmark.page import page_name, set_page
+    from drcnet.experiments.sources import examine_sources, has_sources, sources_section
+    from drcnet.provenance import atomic_write
+
+    for work in works:
+        text = set_page(work)
+        if sources and has_sources(work):
+            with progress_bars() as progress:
+                text += "\n" + sources_section(examine_sources(work, progress=progress))
+        page = out / f"benchmark-{page_name(work)}.md"
+        with atomic_write(page) as path:
+            path.write_text(text, encoding="utf-8")
+        say(f"{page}")
+
+
 @app.command("test")
 def apply_command(
     run: Path = typer.Argument(help="A finished run folder."),

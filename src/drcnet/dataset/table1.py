@@ -4,7 +4,7 @@ import polars as pl
 
 from drcnet.dataset.split import split_digest
 
-__all__ = ["describe_split", "mix_of", "table1_text"]
+__all__ = ["cell_text", "describe_split", "mix_of", "table1_text"]
 
 _NAMES = {"train": "Train data set", "validation": "Value data set", "test": "Test data set"}
 """The paper's names of the parts."""
@@ -32,12 +32,14 @@ def table1_text(split: pl.DataFrame, intervals: tuple[str, ...]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for part, title in _NAMES.items():
         here = split.filter(pl.col("part") == part)
-        cells = [_cell(here.filter(pl.col("interval") == i), classes) for i in reversed(intervals)]
+        cells = [
+            cell_text(here.filter(pl.col("interval") == i), classes) for i in reversed(intervals)
+        ]
         lines.append("| " + " | ".join([title, *cells]) + " |")
     unused = split.filter(pl.col("part") == "unused")
     if len(unused):
         cells = [
-            _cell(unused.filter(pl.col("interval") == i), classes) for i in reversed(intervals)
+            cell_text(unused.filter(pl.col("interval") == i), classes) for i in reversed(intervals)
         ]
         lines.append("| " + " | ".join(["(unused)", *cells]) + " |")
     return "\n".join(lines)
@@ -51,7 +53,21 @@ def _header(name: str) -> str:
     return f"S/N_R < {high}" if float(low) == 0 else f"{low} <= S/N_R < {high}"
 
 
-def _cell(rows: pl.DataFrame, classes: list[str]) -> str:
+def cell_text(rows: pl.DataFrame, classes: list[str]) -> str:
+    """Count rows, stars and classes in one cell.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Columns star and class.
+    classes : list of str
+        In the order of the counts.
+
+    Returns
+    -------
+    str
+        '605 / 172 (172/258/175)', or '0'.
+    """
     if rows.is_empty():
         return "0"
     counts = "/".join(str((rows["class"] == name).sum()) for name in classes)

@@ -18,7 +18,14 @@ from drcnet.experiments.linear import fit_linear, star_interval
 from drcnet.experiments.markdown import table_text
 from drcnet.experiments.rest_spectra import RestSpectra, from_store
 
-__all__ = ["SourceTest", "ask_sources", "examine_sources", "sources_text"]
+__all__ = [
+    "SourceTest",
+    "ask_sources",
+    "examine_sources",
+    "has_sources",
+    "sources_section",
+    "sources_text",
+]
 
 Progress = Callable[[str, int, int], None]
 
@@ -35,6 +42,12 @@ _TITLES = (
         "(`equal`), and without its own. `loss` = equal - without."
     ),
 )
+_SECTION = """## What the source could give away
+
+`drcnet benchmark sources`: a linear classifier (principal components and logistic regression) of
+line spectra with S/N of 30 and more, at most 4 rows a star. Every number is of stars that it was
+not taught; intervals are 95%, bootstrap over stars.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,3 +238,59 @@ def sources_text(found: SourceTest) -> str:
     """
     parts = zip(_TITLES, (found.mix, found.told, found.given_away, found.left_out), strict=True)
     return "\n".join(f"{title}\n\n{table_text(table)}" for title, table in parts)
+
+
+def has_sources(work: Path) -> bool:
+    """Tell whether there is anything to ask of a store.
+
+    Parameters
+    ----------
+    work : Path
+        A work folder.
+
+    Returns
+    -------
+    bool
+        True for usable rows of two sources or more, all in folds.
+    """
+    rows = open_store(work).index.filter("usable")
+    return rows["source"].n_unique() > 1 and bool((rows["fold"] >= 0).all())
+
+
+def sources_section(found: SourceTest) -> str:
+    """Write the section of a set's page: the tables, and what they say.
+
+    Parameters
+    ----------
+    found : SourceTest
+        From `examine_sources`.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    return f"{_SECTION}\n{sources_text(found)}\n{_verdict(found)}"
+
+
+def _verdict(found: SourceTest) -> str:
+    """Read the tables, by rules that hold whatever the numbers are."""
+    every = found.told.row(-1, named=True)
+    given = found.given_away.row(0, named=True)
+    gain = given["class_from_source"] - given["largest_class"]
+    lines = [
+        (
+            f"So: sources are told apart in {every['balanced']:.0%} (mean over sources; guessing "
+            f"gets {every['chance']:.0%}), and who knows the source alone gets the class right "
+            f"{100 * gain:.1f} points more often than who always says the largest class."
+        )
+    ]
+    for row in found.left_out.iter_rows(named=True):
+        span = f"{100 * row['loss_low']:.1f} to {100 * row['loss_high']:.1f}"
+        costs = "costs" if row["loss_low"] > 0 else "gains" if row["loss_high"] < 0 else None
+        told = f"{costs} something" if costs else "cannot be told from no loss"
+        lines.append(
+            f"Never having seen {row['source']} {told}: {100 * row['loss']:.1f} points ({span}; "
+            f"{row['stars']} stars)."
+        )
+    return "\n".join(lines) + "\n"
