@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from drcnet.benchmark.making import Making, read_makings
@@ -98,13 +99,14 @@ def set_page(work: Path) -> str:
     usable = pl.read_parquet(work / "index.parquet").filter("usable")
     if usable.is_empty():
         raise StoreError(work, "usable rows", f"none of {info.rows} (drcnet dataset info)")
-    seen = usable.group_by("star").len()["len"]
+    seen = usable.group_by("star").len()["len"].to_numpy()
+    snrr = usable["snrr"].to_numpy()
     parts = [
         _HEAD.format(name=page_name(work), title=settings.title.partition(":")[2].strip()),
         (
             f"{len(usable)} usable rows of {info.rows}, {info.stars} stars, {info.exposures} "
-            f"exposures. A star has {seen.min()} to {seen.max()} rows ({seen.median():.0f} in the "
-            f"middle); `snrr` is {usable['snrr'].min():.1f} to {usable['snrr'].max():.1f}. "
+            f"exposures. A star has {seen.min()} to {seen.max()} rows ({np.median(seen):.0f} in "
+            f"the middle); `snrr` is {snrr.min():.1f} to {snrr.max():.1f}. "
             f"Rows by pool: {_pairs(info.pools)}.\n"
         ),
         _made(info, read_makings(work)),

@@ -74,7 +74,7 @@ def splits_text(folds: Mapping[int, pl.DataFrame], intervals: tuple[str, ...]) -
     str
         A Markdown table: a line a fold, with its digest; tests by interval.
     """
-    wanted = [("train", None), ("validation", None)]
+    wanted: list[tuple[str, str | None]] = [("train", None), ("validation", None)]
     wanted += [("test", name) for name in reversed(intervals)]
     head = ["fold", "digest", *(" ".join(filter(None, pair)) for pair in wanted)]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
