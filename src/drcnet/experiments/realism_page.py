@@ -61,8 +61,8 @@ _SKY = """## Sky
 
 Equivalent widths (angstrom of the continuum beside a line) of the UVES sky (Paranal, moonless) and
 of the frames' sky freed of the sensitivity. Ours has a moon, which dilutes every line (the last
-column is without it), and street lamps (Hg), which Paranal has not. O I 5577 and Na D lie between
-the arms' stripes.
+column is without it), and street lamps (Hg), which Paranal has not. O I 5577 stands at the end of
+the blue stripe, beyond it in some fibres; Na D lies between the arms' stripes.
 """
 
 _CHIPS = """## Chips
@@ -79,8 +79,9 @@ _READING = """## Too easy, too hard
   Paranal; the moon of a survey night dilutes them, and the dips that OH lines cut into the real
   S/N beyond 7200 angstrom are deeper than ours.
 - **Line spectra agree** to a third to two thirds of the lines' own scatter; a slow wave of some 4%
-  remains where the continuum is divided out (nothing is flux-calibrated here), and Mg b is too
-  shallow in G8 (probably since the libraries hold more giants).
+  remains where the continuum is divided out (nothing is flux-calibrated here), and lines of G5 and
+  G8 are too shallow, the blue ones and Mg b most (assumed: the libraries' stars of these types are
+  hotter or of another luminosity than the pipeline's, which a shift of the types would also do).
 - **Class K cannot be compared**: the real spectra with S/N > 50 hold nine.
 """
 
