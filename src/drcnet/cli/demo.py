@@ -30,11 +30,6 @@ __all__ = ["DemoResult", "command", "demo"]
 
 Progress = Callable[[str, int, int], None]
 
-_KNOWN_STARS = {
-    "builtin": "; they are new stars",
-    "library": "; a library has no new stars, so most of them were trained on: not a test score",
-}
-
 
 @dataclass(frozen=True)
 class DemoResult:
@@ -104,10 +99,10 @@ def demo(
     DemoResult
         Paths, tables and times.
     """
+    from drcnet.cli.demo_page import demo_page
     from drcnet.dataset.build import prepare
     from drcnet.errors import StoreError
     from drcnet.evaluate.evaluate import evaluate
-    from drcnet.evaluate.tables import accuracy_table
     from drcnet.report.page import report
     from drcnet.simulate.survey import simulate
     from drcnet.train import train
@@ -139,8 +134,7 @@ def demo(
     with clock.stage("report"):
         page = report(folders, out / "report.html", work=work, night=night, title=settings.title)
     results = out / "results.md"
-    table = accuracy_table(evaluation.scores)
-    results.write_text(_markdown(settings, table, fresh, clock.seconds))
+    results.write_text(demo_page(settings, evaluation, fresh, clock.seconds), encoding="utf-8")
     return DemoResult(out, page, results, evaluation.scores, fresh, clock.seconds)
 
 
@@ -174,36 +168,6 @@ def _classify_fresh(
     )
 
 
-def _markdown(
-    settings: "Settings", table: "pl.DataFrame", fresh: "pl.DataFrame", seconds: dict[str, float]
-) -> str:
-    """Write down what came out, with what made it."""
-    from drcnet.config import settings_toml
-    from drcnet.evaluate.tables import to_markdown
-
-    right, total = int(fresh["right"].sum()), len(fresh)
-    times = "\n".join(f"| {name} | {value:.0f} |" for name, value in seconds.items())
-    return f"""# {settings.title or "drcnet demo"}
-
-Simulated frames, seed {settings.simulate.seed}; published values are real LAMOST data. Accuracy on
-test rows, with 95% intervals from a bootstrap over stars.
-
-{to_markdown(table)}
-
-A fresh night (seed {settings.simulate.seed + 1000}), classified by the first run: {right} of
-{total} stars right{_KNOWN_STARS[settings.simulate.source]}.
-
-| stage | seconds |
-|---|---|
-{times}
-
-## Settings
-```toml
-{settings_toml(settings).strip()}
-```
-"""
-
-
 def command(
     out: Path = typer.Argument(Path("demo"), help="Folder to fill."),
     config: Path | None = ConfigOption,
@@ -215,6 +179,7 @@ def command(
     Without --config: two plates of built-in stars and the linear baseline, in a minute or two.
     An interrupted demo goes on where it stopped.
     """
+    from drcnet.cli.demo_page import KNOWN_STARS
     from drcnet.cli.settings import read_settings
     from drcnet.config import TrainSettings
 
@@ -231,7 +196,7 @@ def command(
     print_accuracy(result.scores)
     say("\nseconds: " + ", ".join(f"{k} {v:.0f}" for k, v in result.seconds.items()))
     right, total = int(result.fresh["right"].sum()), len(result.fresh)
-    known = _KNOWN_STARS[settings.simulate.source]
+    known = KNOWN_STARS[settings.simulate.source]
     say(f"fresh frame: {right} of {total} stars right{known}")
     say(f"classes: {out / 'classes.fits'}")
     say(f"tables: {result.results}")

@@ -43,6 +43,8 @@ class Settings(Frozen):
 
     title: str = ""
     """One line, printed on the report."""
+    note: str = ""
+    """What a reader of the results must know, printed under the title of results.md."""
     simulate: SimulateSettings = SimulateSettings()
     prepare: PrepareSettings = PrepareSettings()
     split: SplitSettings = SplitSettings()
