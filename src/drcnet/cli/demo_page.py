@@ -51,7 +51,8 @@ def demo_page(
         settings.note,
         (
             f"Simulated frames, seed {seed}; published values are real LAMOST data. Accuracy on "
-            f"test rows, with {settings.evaluate.confidence:.0%} intervals from a bootstrap over stars."
+            f"test rows, with {settings.evaluate.confidence:.0%} intervals from a bootstrap over "
+            "stars."
         ),
         to_markdown(accuracy_table(evaluation.scores)).strip(),
         *_against_baseline(evaluation.comparisons),
