@@ -102,16 +102,21 @@ def variants(renderer, scene, kind):
         counts = counts.astype(np.float32)
     frame = renderer.with_counts(scene.flat, counts)
     rng = np.random.default_rng(5)
-    if kind == "bias":
+    if kind in ("bias", "calibrated"):
         frame = replace(frame, bias=rng.normal(0, 2, counts.shape).astype(np.float32))
-    if kind == "masked":
+    if kind in ("masked", "calibrated"):
         frame = replace(frame, mask=rng.random(counts.shape) < 0.01)
+    if kind == "quarters":  # amplifiers that change along wavelength, too
+        amplifier = frame.amplifier.copy()
+        amplifier[:, 170:] = 1 - amplifier[:, 170:]
+        frame = replace(frame, amplifier=amplifier)
     return frame
 
 
 @pytest.mark.parametrize("half_width", [3, 5, 6])
 @pytest.mark.parametrize(
-    "kind", ["raw", "turned", "mirrored", "flipped", "float", "bias", "masked"]
+    "kind",
+    ["raw", "turned", "mirrored", "flipped", "float", "bias", "masked", "calibrated", "quarters"],
 )
 def test_the_kernels_and_their_twins_agree_to_the_bit(renderer, scene, kind, half_width):
     frame = variants(renderer, scene, kind)
@@ -131,6 +136,18 @@ def test_the_kernels_and_their_twins_agree_to_the_bit(renderer, scene, kind, hal
         twin = sum_stripes_numpy(pixels, windows)
         assert total.dtype == twin.dtype
         np.testing.assert_allclose(total, twin, rtol=3e-7, atol=2e-3)
+
+
+def test_a_cut_into_used_arrays_leaves_nothing_of_what_they_held(renderer, scene):
+    frame = variants(renderer, scene, "calibrated")
+    windows = make_windows(straight([2.0, 60.3], slope=-1.5), SETTINGS)
+    wanted = cut_stripes(frame_pixels(frame), windows)
+    used = np.full_like(wanted[0], np.nan), np.full_like(wanted[1], 255)
+    found = cut_stripes(frame_pixels(frame), windows, out=used)
+    assert found[0] is used[0]
+    assert found[1] is used[1]
+    np.testing.assert_array_equal(found[0], wanted[0])
+    np.testing.assert_array_equal(found[1], wanted[1])
 
 
 def test_a_sum_is_that_of_the_pixels_in_the_window(ramp):

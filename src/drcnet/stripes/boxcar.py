@@ -4,13 +4,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from drcnet.stripes.cut import OFF_CHIP, Pixels, Windows, cut_stripes_numpy, one_amplifier
+from drcnet.stripes.cut import OFF_CHIP, Pixels, Windows, cut_stripes_numpy
 from drcnet.stripes.threads import share_rows
 from drcnet.stripes.transpose import RawRows, raw_rows
+from drcnet.stripes.windows import find_runs, one_amplifier
 
 __all__ = ["sum_stripes", "sum_stripes_numpy"]
 
-_BLOCK = 64  # rows summed at a time
+_BLOCK = 64  # rows summed at a time where amplifiers change along wavelength
+_WHOLE = 4096  # and where they do not: see `drcnet.stripes.cut`
 
 
 def sum_stripes(pixels: Pixels, windows: Windows, *, threads: int = 1) -> NDArray[np.float32]:
@@ -19,8 +21,8 @@ def sum_stripes(pixels: Pixels, windows: Windows, *, threads: int = 1) -> NDArra
     Parameters
     ----------
     pixels : Pixels
-        The frame. 16-bit counts with the fibres side by side in memory, without a bias, go
-        fastest.
+        The frame. 16-bit counts with the fibres side by side in memory go fastest, and a bias
+        whose rows along wavelength do.
     windows : Windows
         Where the stripes lie.
     threads : int
@@ -34,13 +36,14 @@ def sum_stripes(pixels: Pixels, windows: Windows, *, threads: int = 1) -> NDArra
     """
     n, rows = windows.first.shape
     light = np.empty((n, rows), dtype=np.float32)
-    raw = None if pixels.bias.size else raw_rows(pixels.counts)
+    raw = raw_rows(pixels.counts)
+    block = _WHOLE if pixels.amplifier.strides[1] == 0 else _BLOCK
 
     def work(span: tuple[int, int]) -> None:
         if raw is None:
             _sum_pixels(pixels, windows, span, light)
         else:
-            _sum_words(raw, pixels, windows, span, light)
+            _sum_words(raw, pixels, windows, (*span, block), light)
 
     share_rows(work, rows, threads)
     return light
@@ -51,14 +54,18 @@ def _sum_words(
     raw: RawRows,
     pixels: Pixels,
     windows: Windows,
-    span: tuple[int, int],
+    span: tuple[int, int, int],
     light: NDArray[np.float32],
 ) -> None:  # pragma: no cover (compiled)
-    """Sum a span of rows of 16-bit counts, read in the order of the raw array."""
+    """Sum a span of rows of 16-bit counts, read in the order of the raw array.
+
+    The span's third number is how many rows are summed at a time.
+    """
     n, width, last = len(windows.first), windows.width, raw.n_spatial - windows.width
-    block = np.zeros((n, _BLOCK), dtype=np.uint32)
-    for start in range(span[0], span[1], _BLOCK):
-        stop = min(start + _BLOCK, span[1])
+    length = min(span[2], span[1] - span[0])
+    block, dark = np.zeros((n, length), np.uint32), np.zeros(length, np.float64)
+    for start in range(span[0], span[1], length):
+        stop = min(start + length, span[1])
         row, size = windows.row_start + start, stop - start
         first = windows.first[:, start:stop]
         for t in range(np.uint64(size)):
@@ -78,8 +85,31 @@ def _sum_words(
                 continue
             level, gain = pixels.pedestal[amp, row : row + size], pixels.gain[amp]
             total, out = block[fiber, :size], light[fiber, start:stop]
+            if pixels.bias.shape[0] > 0:
+                _sum_bias(pixels, windows, (fiber, start, stop), dark)
             for t in range(size):
-                out[t] = (np.float64(total[t]) - width * np.float64(level[t])) * gain
+                adu = np.float64(total[t]) - width * np.float64(level[t]) - dark[t]
+                out[t] = adu * gain
+
+
+@njit(cache=True, nogil=True)
+def _sum_bias(
+    pixels: Pixels, windows: Windows, place: tuple[int, int, int], dark: NDArray[np.float64]
+) -> None:  # pragma: no cover (compiled)
+    """Sum the master bias under some rows of one fibre, a pixel's line at a time."""
+    fiber, start, stop = place
+    first, row = windows.first[fiber, start:stop], windows.row_start + start
+    ends = np.empty(stop - start, dtype=np.int64)
+    runs = ends[: find_runs(first, ends)]
+    dark[: stop - start] = 0.0
+    for k in range(windows.width):
+        begin = 0
+        for end in runs:
+            line = pixels.bias[first[begin] + k, row + begin : row + end]
+            total = dark[begin:end]
+            for t in range(len(line)):
+                total[t] += line[t]
+            begin = end
 
 
 @njit(cache=True, nogil=True)

@@ -1,17 +1,15 @@
 """Windows along the traces, and what a kernel needs to know of the pixels in them."""
 
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from drcnet.config import StripeSettings
 from drcnet.stripes.pixels import Pixels, frame_pixels
 from drcnet.stripes.threads import share_rows
-from drcnet.stripes.trace import TraceSet
 from drcnet.stripes.transpose import RawRows, gather_words, raw_rows, turn_block
+from drcnet.stripes.windows import Windows, find_runs, make_windows, one_amplifier
 
 __all__ = [
     "BAD",
@@ -38,95 +36,8 @@ OFF_CHIP = 4
 TILE = 64
 """Rows a kernel treats at a time: their pixels stay in the cache."""
 
-_BLOCK = 128  # rows turned at a time: all fibres' windows, 750 kB on LAMOST, stay in the cache
-
-
-class Windows(NamedTuple):
-    """Where the stripes lie.
-
-    Parameters
-    ----------
-    first : ndarray, shape (n, rows), int32
-        Spatial pixel of the stripe's first pixel; may lie outside the chip.
-    center : ndarray, shape (n, rows), float64
-        True centre of the trace, spatial pixel.
-    row_start : int
-        Frame row of the stripe's first row.
-    width : int
-        Pixels across the stripe.
-    """
-
-    first: NDArray[np.int32]
-    center: NDArray[np.float64]
-    row_start: int
-    width: int
-
-    @property
-    def offset(self) -> NDArray[np.float32]:
-        """True centre minus the stripe's middle pixel; shape (n, rows)."""
-        return (self.center - self.first - self.width // 2).astype(np.float32)
-
-
-def make_windows(traces: TraceSet, settings: StripeSettings) -> Windows:
-    """Lay whole-pixel windows along the traces.
-
-    Parameters
-    ----------
-    traces : TraceSet
-        Where the fibres run.
-    settings : StripeSettings
-        `half_width`, `row_start`, `row_stop`, `follow_trace`; rows beyond the frame are
-        refused by `measure_arm`.
-
-    Returns
-    -------
-    Windows
-        With `follow_trace` the middle pixel is the one nearest the centre in each row; without
-        it, the one nearest the centre in the middle of the rows kept.
-    """
-    center = traces.centers(np.arange(settings.row_start, settings.row_stop))
-    if settings.follow_trace:
-        middle = np.floor(center + 0.5)
-    else:
-        line = center[:, center.shape[1] // 2, None]
-        middle = np.broadcast_to(np.floor(line + 0.5), center.shape)
-    first = (middle - settings.half_width).astype(np.int32)
-    return Windows(first, center, settings.row_start, settings.width)
-
-
-@njit(cache=True, nogil=True)
-def one_amplifier(
-    pixels: Pixels, windows: Windows, fiber: int, start: int, size: int
-) -> int:  # pragma: no cover (compiled)
-    """Which amplifier read a whole tile.
-
-    Parameters
-    ----------
-    pixels : Pixels
-        The frame.
-    windows : Windows
-        Where the stripes lie.
-    fiber, start, size : int
-        Which stripe, its row at which the tile starts, and the tile's rows.
-
-    Returns
-    -------
-    int
-        The amplifier; -1 where there are several or the tile leaves the chip.
-    """
-    first = windows.first[fiber, start : start + size]
-    low, high = first[0], first[0]
-    for t in range(size):
-        low = first[t] if first[t] < low else low  # noqa: FURB136 (min would widen it)
-        high = first[t] if first[t] > high else high  # noqa: FURB136
-    high += windows.width - 1
-    if low < 0 or high >= pixels.counts.shape[0]:
-        return -1
-    row = windows.row_start + start
-    last = row + size - 1
-    amp = pixels.amplifier[low, row]
-    same = amp == pixels.amplifier[high, row] and amp == pixels.amplifier[low, last]
-    return amp if same and amp == pixels.amplifier[high, last] else -1
+_BLOCK = 128  # rows turned at a time where amplifiers change along wavelength
+_WHOLE = 4096  # and where they do not: long lines spare the memory many a new page
 
 
 @njit(cache=True, nogil=True)
@@ -177,25 +88,68 @@ def _load_one_amplifier(  # noqa: PLR0917 (a kernel's arrays)
     amp = pixels.amplifier[windows.first[fiber, start], row]
     gain = pixels.gain[amp]
     spread = pixels.read_noise[amp] * pixels.read_noise[amp]
-    biased, masked = pixels.bias.shape[0] > 0, pixels.mask.shape[0] > 0
     size = min(data.shape[1], windows.first.shape[1] - start)
+    first, level = windows.first[fiber, start : start + size], pixels.pedestal[amp, row:]
     for k in range(data.shape[0]):
         for t in range(size):
-            x, y = np.uint64(windows.first[fiber, start + t] + k), row + np.uint64(t)
+            x, y = np.uint64(first[t] + k), row + np.uint64(t)
             counts = np.float32(pixels.counts[x, y])
-            data[k, t] = counts - pixels.pedestal[amp, y]
+            data[k, t] = counts - level[t]
             noise[k, t] = spread
             state[k, t] = counts >= pixels.saturation
-        if biased:
-            for t in range(size):
-                x, y = np.uint64(windows.first[fiber, start + t] + k), row + np.uint64(t)
-                data[k, t] -= pixels.bias[x, y]
+    if pixels.bias.shape[0] > 0 or pixels.mask.shape[0] > 0:
+        ends = np.empty(size, dtype=np.int64)
+        runs = ends[: find_runs(first, ends)]
+        for k in range(data.shape[0]):
+            _take_bias(pixels, first, (k, windows.row_start + start), runs, data[k])
+            _add_mask(pixels, first, (k, windows.row_start + start), runs, state[k])
+    for k in range(data.shape[0]):
         for t in range(size):
             data[k, t] *= gain
-        if masked:
-            for t in range(size):
-                x, y = np.uint64(windows.first[fiber, start + t] + k), row + np.uint64(t)
-                state[k, t] |= pixels.mask[x, y]
+
+
+@njit(cache=True, nogil=True)
+def _take_bias(
+    pixels: Pixels,
+    first: NDArray[np.int32],
+    place: tuple[int, int],
+    runs: NDArray[np.int64],
+    line: NDArray[np.float32],
+) -> None:  # pragma: no cover (compiled)
+    """Take the master bias, where there is one, off a pixel's line from a row on."""
+    if pixels.bias.shape[0] == 0:
+        return
+    k, row = place
+    begin = 0
+    for end in runs:
+        dark, out = pixels.bias[first[begin] + k, row + begin : row + end], line[begin:end]
+        for t in range(len(out)):
+            out[t] -= dark[t]
+        begin = end
+
+
+@njit(cache=True, nogil=True)
+def _add_mask(
+    pixels: Pixels,
+    first: NDArray[np.int32],
+    place: tuple[int, int],
+    runs: NDArray[np.int64],
+    line: NDArray[np.uint8],
+) -> None:  # pragma: no cover (compiled)
+    """Mark the masked pixels, where there is a mask, of a pixel's line from a row on."""
+    if pixels.mask.shape[0] == 0:
+        return
+    k, row = place
+    begin = 0
+    for end in runs:
+        bad = pixels.mask[first[begin] + k, row + begin : row + end]
+        found = np.uint8(0)
+        for t in range(np.uint64(len(bad))):
+            found |= np.uint8(bad[t])
+        if found:  # seldom: the line is written only then
+            for t in range(len(bad)):
+                line[begin + t] |= bad[t]
+        begin = end
 
 
 @njit(cache=True, nogil=True)
@@ -227,19 +181,26 @@ def _load_any(  # noqa: PLR0917 (a kernel's arrays)
 
 
 def cut_stripes(
-    pixels: Pixels, windows: Windows, *, threads: int = 1
+    pixels: Pixels,
+    windows: Windows,
+    *,
+    threads: int = 1,
+    out: tuple[NDArray[np.float32], NDArray[np.uint8]] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Cut all stripes of a frame.
 
     Parameters
     ----------
     pixels : Pixels
-        The frame. 16-bit counts with the fibres side by side in memory, without bias and mask,
-        go fastest.
+        The frame. 16-bit counts with the fibres side by side in memory go fastest, and a bias
+        and mask whose rows along wavelength do.
     windows : Windows
         Where to cut.
     threads : int
         Threads to share the rows among.
+    out : tuple of ndarray, optional
+        Stripes and mask of an earlier cut of the same shape, to be filled anew: it spares the
+        system the finding of 40 MB of memory for each frame.
 
     Returns
     -------
@@ -249,15 +210,20 @@ def cut_stripes(
         `BAD` and `OFF_CHIP` bits.
     """
     n, rows = windows.first.shape
-    # NumPy's own allocation may use huge pages, a kernel's does not.
-    stripes = np.empty((n, windows.width, rows), dtype=np.float32)
-    mask = np.zeros((n, windows.width, rows), dtype=np.uint8)
-    raw = None if pixels.bias.size or pixels.mask.size else raw_rows(pixels.counts)
+    if out is None:
+        # NumPy's own allocation may use huge pages, a kernel's does not.
+        stripes = np.empty((n, windows.width, rows), dtype=np.float32)
+        mask = np.zeros((n, windows.width, rows), dtype=np.uint8)
+    else:
+        stripes, mask = out
+        mask.fill(0)
+    raw = raw_rows(pixels.counts)
     if raw is None:
         work = partial(_cut_tiles, pixels, windows)
     else:
         work = partial(_cut_words, raw, pixels, windows)
-    share_rows(lambda span: work(span, stripes, mask), rows, threads)
+    block = _WHOLE if pixels.amplifier.strides[1] == 0 else _BLOCK
+    share_rows(lambda span: work((*span, block), stripes, mask), rows, threads)
     return stripes, mask
 
 
@@ -265,7 +231,7 @@ def cut_stripes(
 def _cut_tiles(
     pixels: Pixels,
     windows: Windows,
-    span: tuple[int, int],
+    span: tuple[int, int, int],
     stripes: NDArray[np.float32],
     mask: NDArray[np.uint8],
 ) -> None:  # pragma: no cover (compiled)
@@ -307,19 +273,24 @@ def _cut_words(  # noqa: PLR0917 (a kernel's arrays)
     raw: RawRows,
     pixels: Pixels,
     windows: Windows,
-    span: tuple[int, int],
+    span: tuple[int, int, int],
     stripes: NDArray[np.float32],
     mask: NDArray[np.uint8],
 ) -> None:  # pragma: no cover (compiled)
-    """Cut a span of rows from 16-bit counts, read in the order of the raw array."""
+    """Cut a span of rows from 16-bit counts, read in the order of the raw array.
+
+    The span's third number is how many rows are turned at a time.
+    """
     n, width = len(windows.first), windows.width
     packed = (width + 3) // 4
-    block = np.zeros((n, _BLOCK, packed), dtype=np.uint64)
-    words = np.empty((4 * packed, _BLOCK // 4), dtype=np.uint64)
-    lines = words.reshape(packed * _BLOCK).view(np.uint16).reshape(4 * packed, _BLOCK)
-    tile = _empty_tile(width)
-    for start in range(span[0], span[1], _BLOCK):
-        stop = min(start + _BLOCK, span[1])
+    length = min(span[2], (span[1] - span[0] + 3) // 4 * 4)
+    block = np.zeros((n, length, packed), dtype=np.uint64)
+    words = np.empty((4 * packed, length // 4), dtype=np.uint64)
+    lines = words.reshape(packed * length).view(np.uint16).reshape(4 * packed, length)
+    tile, ends = _empty_tile(width), np.empty(length, dtype=np.int64)
+    calibrated = pixels.bias.shape[0] > 0 or pixels.mask.shape[0] > 0
+    for start in range(span[0], span[1], length):
+        stop = min(start + length, span[1])
         row, size = windows.row_start + start, stop - start
         gather_words(raw, windows.first[:, start:stop], row, block)
         for fiber in range(n):
@@ -329,16 +300,23 @@ def _cut_words(  # noqa: PLR0917 (a kernel's arrays)
                     _cut_tile(pixels, windows, (fiber, begin, stop), tile, stripes, mask)
                 continue
             turn_block(block[fiber], words)
+            first = windows.first[fiber, start:stop]
+            runs = ends[: find_runs(first, ends)] if calibrated else ends[:0]
             level, gain = pixels.pedestal[amp, row : row + size], pixels.gain[amp]
             for k in range(width):
                 line, out = lines[k, :size], stripes[fiber, k, start:stop]
                 top = np.uint16(0)
                 for t in range(size):
                     top = line[t] if line[t] > top else top  # noqa: FURB136 (max would widen it)
-                for t in range(size):
-                    out[t] = (np.float32(line[t]) - level[t]) * gain
                 if top >= pixels.saturation:
                     mask[fiber, k, start:stop] = line >= pixels.saturation
+                for t in range(size):
+                    out[t] = np.float32(line[t]) - level[t]
+                if calibrated:
+                    _take_bias(pixels, first, (k, row), runs, out)
+                    _add_mask(pixels, first, (k, row), runs, mask[fiber, k, start:stop])
+                for t in range(size):
+                    out[t] *= gain
 
 
 def cut_stripes_numpy(
