@@ -4,16 +4,30 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import erf
 
 from drcnet.stripes.measure import ArmStripes
 from drcnet.stripes.polynomial import chebyshev_basis
 
-__all__ = ["BAND", "PIXEL", "combined_snr", "measured_snrr", "pixel_snr", "without_sky"]
+__all__ = [
+    "BAND",
+    "PIXEL",
+    "combined_snr",
+    "measured_snrr",
+    "pixel_snr",
+    "whole_profile",
+    "without_sky",
+]
 
 BAND = (5500.0, 7000.0)
 """Vacuum angstrom over which the median is taken."""
 PIXEL = 1e-4
 """Width of a catalogue pixel, dex."""
+
+_RATIO = np.logspace(-4, 6, 61)  # light of a row over the read noise squared of a pixel
+_PHASES = (-0.4, -0.2, 0.0, 0.2, 0.4)  # centre of the trace less that of its pixel
+_REACH = 16  # pixels on each side that hold all of a profile
+_FWHM_TO_SIGMA = 2.354820045
 
 _STEP = 5e-4  # dex: some thirty catalogue pixels a hundred angstrom are enough for a median
 
@@ -146,6 +160,56 @@ def without_sky(arm: ArmStripes) -> tuple[NDArray[np.float64], NDArray[np.float6
     return light - sky, np.where(ivar > 0, ivar / (1.0 + ivar * error), 0.0)
 
 
+def whole_profile(
+    light: NDArray[np.floating],
+    read_noise: NDArray[np.floating],
+    fwhm: NDArray[np.floating],
+    width: int,
+) -> NDArray[np.float64]:
+    """Tell what an extraction of the whole profile gains over one of the stripe.
+
+    A stripe of 11 pixels holds 93% of a fibre's light at a FWHM of 7 pixels, so that a bright
+    star's S/N is 3.5% below what all its electrons would give, which is what a catalogue states.
+    With profile p and variance V = light p + read noise squared, the squared S/N is proportional
+    to the sum of p^2 / V over the pixels (Horne 1986, PASP 98, 609, equation 9).
+
+    Parameters
+    ----------
+    light : ndarray, shape (n, rows)
+        Light of star and sky, electrons a row.
+    read_noise : ndarray, shape (n,)
+        Electrons.
+    fwhm : ndarray, shape (n,)
+        Of the profile, taken as Gaussian, pixels.
+    width : int
+        Pixels across the stripe.
+
+    Returns
+    -------
+    ndarray, shape (n, rows)
+        Factor on the inverse variance, 1 or more.
+
+    Examples
+    --------
+    >>> bright, quiet = np.full((1, 1), 1e6), np.ones(1)
+    >>> float(np.round(whole_profile(bright, quiet, 7 * quiet, 11)[0, 0], 2))  # 1 / 0.935
+    1.07
+    """
+    half = _REACH * max(1.0, float(np.nanmax(fwhm, initial=1.0)) / 7.0)
+    pixel = np.arange(-np.ceil(half), np.ceil(half) + 1)
+    inside = np.abs(pixel) <= width // 2
+    ratio = np.log(np.maximum(light, 1e-6) / np.square(read_noise)[:, None])
+    gain = np.ones(light.shape)
+    for fiber in np.flatnonzero(np.isfinite(fwhm) & (fwhm > 0)):
+        scale = np.sqrt(2.0) * fwhm[fiber] / _FWHM_TO_SIGMA
+        edges = (pixel[:, None] - np.array(_PHASES)) / scale
+        share = 0.5 * (erf(edges + 0.5 / scale) - erf(edges - 0.5 / scale))
+        weight = share**2 / (_RATIO[:, None, None] * share + 1.0)
+        curve = (weight.sum(axis=1) / weight[:, inside].sum(axis=1)).mean(axis=1)
+        gain[fiber] = np.interp(ratio[fiber], np.log(_RATIO), curve)
+    return gain
+
+
 def measured_snrr(
     arms: Sequence[ArmStripes], *, row_start: int, n_wave: int
 ) -> NDArray[np.float64]:
@@ -163,11 +227,13 @@ def measured_snrr(
     Returns
     -------
     ndarray, shape (n,)
-        As `combined_snr`.
+        As `combined_snr`, for an extraction of the whole profile.
     """
     clean = [without_sky(arm) for arm in arms]
-    waves = []
-    for arm in arms:
+    weights, waves = [], []
+    for arm, (_, ivar) in zip(arms, clean, strict=True):
+        width = arm.stripes.shape[1]
+        weights.append(ivar * whole_profile(arm.optimal, arm.read_noise, arm.fwhm, width))
         rows = row_start + np.arange(arm.optimal.shape[1])
         waves.append(arm.wavelength @ chebyshev_basis(rows, n_wave, arm.wavelength.shape[1] - 1))
-    return combined_snr([light for light, _ in clean], [ivar for _, ivar in clean], waves)
+    return combined_snr([light for light, _ in clean], weights, waves)
