@@ -12,12 +12,12 @@ from drcnet.config import PrepareSettings
 from drcnet.dataset.calibrations import arm_reason
 from drcnet.dataset.folds import with_folds
 from drcnet.dataset.index import JOINED_COLUMNS
+from drcnet.dataset.joining import join_exposures, no_rows
 from drcnet.dataset.labels import add_labels
 from drcnet.dataset.store import ARMS
-from drcnet.errors import CatalogError, FrameError
-from drcnet.frames.catalog import CATALOG_COLUMNS, join_fibers, read_catalog
+from drcnet.errors import FrameError
+from drcnet.frames.catalog import CATALOG_COLUMNS
 from drcnet.frames.fitsfile import read_header
-from drcnet.frames.frame import night_of
 from drcnet.frames.night import ArmFiles, Exposure, Night, Problem, scan_night
 from drcnet.instruments import InstrumentProfile, load_instrument
 
@@ -267,7 +267,10 @@ def plan_exposures(
         wanted = f"wanted a catalogue ({', '.join(_CATALOG_NAMES)}), got none; name one"
         problems.append(Problem(str(night), wanted))
     else:
-        joined = _join(source, found.exposures, profile, settings, problems)
+        count = profile.fibers.count
+        joined = join_exposures(
+            source, found.exposures, count, settings, night=night, problems=problems
+        )
     return Plan(
         night=night,
         profile=profile,
@@ -299,49 +302,13 @@ def find_catalog(night: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _join(
-    source: Path,
-    exposures: tuple[Exposure, ...],
-    profile: InstrumentProfile,
-    settings: PrepareSettings,
-    problems: list[Problem],
-) -> dict[str, pl.DataFrame]:
-    """Catalogue rows of each exposure; classes not asked for become no class."""
-    table = read_catalog(source, nights={night_of(exposure.lmjm) for exposure in exposures})
-    table = with_folds(table, source.parent / "folds.parquet")
-    n_fiber = profile.fibers.count
-    joined: dict[str, pl.DataFrame] = {}
-    last: CatalogError | None = None
-    found = 0
-    for exposure in exposures:
-        try:
-            rows = join_fibers(table, spid=exposure.spid, lmjm=exposure.lmjm, n_fiber=n_fiber)
-            found += 1
-        except CatalogError as err:
-            last, rows = err, _no_rows(table, n_fiber)
-            problems.append(Problem(str(source), f"{err}; its rows have no class"))
-        joined[exposure.key] = add_labels(rows, settings).select(JOINED_COLUMNS)
-    if not found and last is not None:
-        raise CatalogError(source, f"rows of this night's {len(exposures)} exposures", str(last))
-    return joined
-
-
 def _unlabelled(
     exposures: tuple[Exposure, ...], profile: InstrumentProfile, settings: PrepareSettings
 ) -> dict[str, pl.DataFrame]:
     """Rows of which no catalogue tells anything."""
-    rows = _no_rows(with_folds(pl.DataFrame(schema=CATALOG_COLUMNS)), profile.fibers.count)
+    rows = no_rows(with_folds(pl.DataFrame(schema=CATALOG_COLUMNS)), profile.fibers.count)
     nothing = add_labels(rows, settings).select(JOINED_COLUMNS)
     return {exposure.key: nothing for exposure in exposures}
-
-
-def _no_rows(table: pl.DataFrame, n_fiber: int) -> pl.DataFrame:
-    """What `join_fibers` gives where no fibre is in the catalogue."""
-    return table.clear(n_fiber).with_columns(
-        fiberid=pl.int_range(1, n_fiber + 1, dtype=pl.Int64),
-        is_sky=pl.lit(value=False),
-        in_catalog=pl.lit(value=False),
-    )
 
 
 def _header_problems(exposures: tuple[Exposure, ...]) -> list[Problem]:

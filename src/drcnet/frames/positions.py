@@ -40,12 +40,13 @@ def join_positions(
     fibers: pl.DataFrame,
     *,
     radius: float = SAME_STAR_ARCSEC,
+    night: int | None = None,
 ) -> PositionJoin:
     """Give every fibre the catalogue's star at its position.
 
     Several rows of one star (visits) agree if they have one class; the one of highest `snrr`
-    counts. Refused are a fibre with two stars in reach, one whose star's visits disagree on the
-    class, and fibres that would share a star.
+    counts, and one of this night before all others. Refused are a fibre with two stars in reach,
+    one whose star's visits disagree on the class, and fibres that would share a star.
 
     Parameters
     ----------
@@ -55,6 +56,8 @@ def join_positions(
         Columns fiberid (each once), ra, dec (degrees, where the fibre pointed).
     radius : float
         Arcseconds within which a star must lie.
+    night : int, optional
+        Local modified Julian day whose visits are preferred.
 
     Returns
     -------
@@ -78,7 +81,15 @@ def join_positions(
     reasons = _reasons(pairs)
     chosen = (
         pairs.filter(~pl.col("fiberid").is_in(list(reasons)))
-        .sort("fiberid", "snrr", "separation", descending=[False, True, False], nulls_last=True)
+        .with_columns(tonight=pl.col("lmjd").is_in([] if night is None else [night]))
+        .sort(
+            "fiberid",
+            "tonight",
+            "snrr",
+            "separation",
+            descending=[False, True, True, False],
+            nulls_last=True,
+        )
         .unique("fiberid", keep="first", maintain_order=True)
     )
     columns = [name for name in near.columns if name != "fiberid"]
@@ -168,6 +179,7 @@ def _pairs(near: pl.DataFrame, fibers: pl.DataFrame, radius: float) -> pl.DataFr
             "snrr": near["snrr"].to_numpy()[row],
             "class": near["class"].gather(row),
             "obsid": near["obsid"].gather(row),
+            "lmjd": near["lmjd"].gather(row),
         }
     ).with_columns(pl.col("snrr").fill_nan(None))
 
