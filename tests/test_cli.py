@@ -9,7 +9,10 @@ import pytest
 
 from drcnet import __version__
 
-COMMANDS = "simulate check prepare train evaluate report classify extract models demo".split()  # noqa: SIM905
+COMMANDS = (
+    *("simulate", "check", "prepare", "train", "sweep", "evaluate", "report"),
+    *("classify", "extract", "models", "demo"),
+)
 HEAVY = (
     *("torch", "astropy", "numba", "polars", "pydantic"),
     *("matplotlib", "scipy", "zarr", "numpy"),

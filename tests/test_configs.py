@@ -4,10 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from drcnet.config import Settings, TrainSettings, load_settings, settings_toml
+from drcnet.config import (
+    Settings,
+    SweepSettings,
+    TrainSettings,
+    load_settings,
+    settings_toml,
+)
 from drcnet.errors import ConfigError
+from drcnet.models import MODELS
+from drcnet.sweep import plan
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
+SWEEPS = sorted((Path(__file__).parents[1] / "configs" / "sweeps").glob("*.toml"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -15,6 +24,22 @@ def test_shipped_file_survives_a_round_trip(path, tmp_path):
     settings = load_settings(path, Settings)
     (tmp_path / "again.toml").write_text(settings_toml(settings))
     assert load_settings(tmp_path / "again.toml", Settings) == settings
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_shipped_sweep_can_be_planned(path, tmp_path):
+    settings = load_settings(path, SweepSettings)
+    (tmp_path / "again.toml").write_text(settings_toml(settings))
+    assert load_settings(tmp_path / "again.toml", SweepSettings) == settings
+    assert len(plan(settings)) > 1
+
+
+def test_sweep_on_the_paper_split_holds_every_model():
+    settings = load_settings(SWEEPS[0].with_name("paper-split.toml"), SweepSettings)
+    assert {run.settings.model for run in plan(settings)} == set(MODELS)
+    noisy = {run.settings.model for run in plan(settings) if run.settings.augment.noise}
+    ladder = {name for name in MODELS if name.startswith("ladder-")}
+    assert noisy >= {"drcnet", "rcnet", "sscnn", "logreg", "mlp"} | ladder
 
 
 def test_there_are_shipped_files():

@@ -22,6 +22,7 @@ ORDER = {
     "classify": 8,
     "extract": 8,
     "evaluate": 9,
+    "sweep": 10,
     "report": 10,
     "simulate": 11,
     "benchmark": 12,

@@ -13,6 +13,7 @@ from drcnet.evaluate.evaluate import evaluate
 from drcnet.extract import extract
 from drcnet.report.page import report
 from drcnet.simulate.survey import simulate
+from drcnet.sweep import sweep
 from drcnet.train import train
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "prepare",
     "report",
     "simulate",
+    "sweep",
     "train",
 ]

@@ -24,6 +24,7 @@ from drcnet.cli.prepare import command as prepare_command
 from drcnet.cli.report import command as report_command
 from drcnet.cli.simulate import command as simulate_command
 from drcnet.cli.split import command as split_command
+from drcnet.cli.sweep import command as sweep_command
 from drcnet.cli.train import command as train_command
 from drcnet.errors import DrcnetError
 
@@ -31,7 +32,7 @@ __all__ = ["app", "main"]
 
 EXIT_CODES = """
 Exit codes: 0 all done; 1 nothing could be done, one line says why; 2 wrong words on the command
-line; 3 done, but some frames or fibres were refused and the product says why; 130 interrupted,
+line; 3 done, but some frames, fibres or runs failed and the product says why; 130 interrupted,
 the same command goes on where it stopped.
 """
 
@@ -51,6 +52,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "check": check_command,
     "prepare": prepare_command,
     "train": train_command,
+    "sweep": sweep_command,
     "evaluate": evaluate_command,
     "report": report_command,
     "classify": classify_command,

@@ -9,6 +9,7 @@ from drcnet.config.evaluate import EvaluateSettings
 from drcnet.config.prepare import PrepareSettings, StripeSettings
 from drcnet.config.simulate import SimulateSettings
 from drcnet.config.split import SplitSettings
+from drcnet.config.sweep import SweepLine, SweepSettings
 from drcnet.config.train import AugmentSettings, TrainSettings
 from drcnet.config.whole import BenchmarkSettings, Settings
 
@@ -21,6 +22,8 @@ __all__ = [
     "SimulateSettings",
     "SplitSettings",
     "StripeSettings",
+    "SweepLine",
+    "SweepSettings",
     "TrainSettings",
     "load_settings",
     "settings_toml",

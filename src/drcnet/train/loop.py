@@ -62,10 +62,10 @@ class State:
         With its own state.
     stopping : EarlyStopping
         Epochs waited.
-    epoch, step : int
-        Epochs and optimizer steps done.
-    seconds : float
-        Training time, over all sessions.
+    epoch, step, stars : int
+        Epochs and optimizer steps done, and stars learnt from, each as often as it came up.
+    seconds, cpu_seconds : float
+        Training time, over all sessions, and the processor time in it.
     best_epoch : int
         Epoch of the lowest validation loss.
     best_weights : dict
@@ -81,7 +81,9 @@ class State:
     stopping: EarlyStopping
     epoch: int = 0
     step: int = 0
+    stars: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     best_epoch: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     log: list[dict[str, float]] = field(default_factory=list)
@@ -125,20 +127,24 @@ class State:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
             came = content["origin"]
+            plain = {name: content[name] for name in _PLAIN}
         except Exception as err:  # torch raises many kinds on a damaged file
             raise CheckpointError(
                 path, "a state to go on from (or overwrite the run)", f"a damaged file ({err})"
             ) from err
         if came != origin:
             raise CheckpointError(path, f"the state of {origin}", f"that of {came}")
-        for name in _PLAIN:
-            setattr(self, name, content[name])
+        for name, value in plain.items():
+            setattr(self, name, value)
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.stopping = EarlyStopping(**content["stopping"])
 
 
-_PLAIN = ("epoch", "step", "seconds", "best_epoch", "best_weights", "log", "stopped")
+_PLAIN = (
+    *("epoch", "step", "stars", "seconds", "cpu_seconds"),
+    *("best_epoch", "best_weights", "log", "stopped"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,6 +229,8 @@ def fit_network(
         log=state.log,
         best_epoch=state.best_epoch,
         stopped="error" if failure else state.stopped,
+        stars=state.stars,
+        cpu_seconds=state.cpu_seconds,
         failure=failure,
     )
 
@@ -273,7 +281,7 @@ def _set_up(
 
 def _epoch(bench: _Bench, state: State) -> dict[str, float]:
     """Train one epoch and validate; gives the epoch's row of the log."""
-    t_start = time.perf_counter()
+    t_start, cpu_start = time.perf_counter(), time.process_time()
     settings, epoch = bench.settings, state.epoch + 1
     torch.manual_seed(_epoch_seed(settings.seed, epoch))  # dropout: nothing to save for a resume
     total = torch.zeros(2, dtype=torch.float64, device=bench.train.x.device)  # loss, hits
@@ -293,7 +301,9 @@ def _epoch(bench: _Bench, state: State) -> dict[str, float]:
     train_loss, hits = (total / seen).tolist()
     loss, accuracy = _validate(bench)
     state.epoch = epoch
+    state.stars += seen
     state.seconds += time.perf_counter() - t_start
+    state.cpu_seconds += time.process_time() - cpu_start
     values = (epoch, train_loss, hits, loss, accuracy, rate, round(state.seconds, 3))
     return dict(zip(LOG_COLUMNS, values, strict=True))
 

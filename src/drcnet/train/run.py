@@ -26,8 +26,10 @@ from drcnet.dataset.loader import load_part
 from drcnet.dataset.store import Progress
 from drcnet.errors import TrainingError
 from drcnet.models import Fitted
+from drcnet.models.cost import operations
 from drcnet.provenance import atomic_write, make_provenance
 from drcnet.train.loop import fit_network, write_log
+from drcnet.train.machine import describe_machine
 from drcnet.train.recipe import make_loss
 from drcnet.train.summary import TrainSummary, summarize
 from drcnet.train.task import Data, Outcome, Task, load_data, read_task
@@ -47,6 +49,7 @@ _FILES = (
 _FOLDERS = ("tensorboard", "figures")
 _CPU = torch.device("cpu")
 _ROWS = 4096  # rows of the test part in memory at once
+_TIMED = 512  # stars classified to see how fast that is
 
 
 def train(
@@ -108,7 +111,9 @@ def train(
     if outcome.failure:
         _rescue(task, data, outcome, run)
     _write_predictions(task, data, outcome.model, run, progress)
-    card = save_classifier(run, outcome.weights, _card(task, data, outcome))
+    card = _card(task, data, outcome)
+    card.training["classified_per_second"] = _classify_rate(task, data, outcome.model)
+    card = save_classifier(run, outcome.weights, card)
     (run / "state.pt").unlink(missing_ok=True)
     return summarize(run, card)
 
@@ -161,7 +166,7 @@ def _rescue(task: Task, data: Data, outcome: Outcome, run: Path) -> NoReturn:
 
 def _fit_classical(task: Task, data: Data, run: Path) -> Outcome:
     """Fit a classical learner; its log has one row."""
-    t_start = time.perf_counter()
+    t_start, cpu_start = time.perf_counter(), time.process_time()
     settings = task.settings
     model = data.build(task)
     if not isinstance(model, Fitted):
@@ -186,7 +191,15 @@ def _fit_classical(task: Task, data: Data, run: Path) -> Outcome:
         row[f"{part}_accuracy"] = float((logits.argmax(1) == samples.label).double().mean())
     row["seconds"] = round(time.perf_counter() - t_start, 3)
     write_log(run, [row])
-    return Outcome(model, dict(model.state_dict()), [row], best_epoch=1, stopped="fitted")
+    return Outcome(
+        model,
+        dict(model.state_dict()),
+        [row],
+        best_epoch=1,
+        stopped="fitted",
+        stars=len(label),
+        cpu_seconds=time.process_time() - cpu_start,
+    )
 
 
 def _with_copies(data: Data, settings: TrainSettings) -> tuple[torch.Tensor, torch.Tensor]:
@@ -204,7 +217,7 @@ def _write_predictions(
     task: Task, data: Data, model: nn.Module, run: Path, progress: Progress | None
 ) -> None:
     """Predict every star of the split, into `predictions.parquet`."""
-    device = pick_device(task.settings.device) if task.entry.kind == "torch" else _CPU
+    device = _device(task)
     model = model.to(device).eval()
     found = {
         "validation": [_probabilities(model, data.validation.x, device, data.normalize)],
@@ -239,6 +252,21 @@ def _predict_part(
     return pieces
 
 
+def _classify_rate(task: Task, data: Data, model: nn.Module) -> float:
+    """Stars classified in a second, normalised and in batches, once everything is warm."""
+    device, how = _device(task), task.settings.normalize
+    x = data.validation.x[:_TIMED]
+    predict(model, x[:8], device, how=how)
+    t_start = time.perf_counter()
+    predict(model, x, device, how=how)
+    return round(len(x) / (time.perf_counter() - t_start), 1)
+
+
+def _device(task: Task) -> torch.device:
+    """Where the model computes; a classical one is small enough for the processor."""
+    return pick_device(task.settings.device) if task.entry.kind == "torch" else _CPU
+
+
 def _probabilities(
     model: nn.Module, x: torch.Tensor, device: torch.device, how: str
 ) -> NDArray[np.float64]:
@@ -267,7 +295,11 @@ def _card(task: Task, data: Data, outcome: Outcome) -> Card:
         "parameters": sum(value.numel() for value in outcome.model.parameters())
         or sum(value.numel() for value in outcome.weights.values()),
         "seconds": seconds,
-        "stars_per_second": round(epochs * len(data.train) / max(seconds, 1e-3), 1),
+        "cpu_seconds": round(outcome.cpu_seconds, 3),
+        "epochs": round(outcome.stars / len(data.train), 2),
+        "stars_per_second": round(outcome.stars / max(seconds, 1e-3), 1),
+        "operations": operations(outcome.model, data.validation.x.shape[1:]),
+        "machine": describe_machine(_device(task)),
         "validation_loss": kept["validation_loss"],
         "validation_accuracy": kept["validation_accuracy"],
     }

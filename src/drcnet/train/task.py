@@ -133,6 +133,10 @@ class Outcome:
         Epoch of those weights.
     stopped : str
         Why it ended: 'epochs', 'patience', 'time', 'fitted' or 'error'.
+    stars : int
+        Stars learnt from, each as often as it came up.
+    cpu_seconds : float
+        Processor time of the training.
     failure : str
         What went wrong; empty where nothing did.
     """
@@ -142,6 +146,8 @@ class Outcome:
     log: list[dict[str, float]]
     best_epoch: int
     stopped: str
+    stars: int
+    cpu_seconds: float
     failure: str = ""
 
 

@@ -1,0 +1,60 @@
+"""drcnet sweep: many models, seeds and splits beside each other."""
+
+from pathlib import Path
+
+import typer
+
+from drcnet.cli.console import JsonOption, print_json, progress_bars, say
+
+__all__ = ["command"]
+
+
+def command(
+    config: Path = typer.Argument(help="TOML file of the sweep: configs/sweeps/NAME.toml."),
+    work: str = typer.Argument(help="Folder that 'drcnet prepare' made, or its URL."),
+    runs: Path = typer.Argument(help="Folder of runs; the tables are written there too."),
+    page: Path | None = typer.Option(
+        None, "--page", help="Write the Markdown page here besides (docs/results/models.md)."
+    ),
+    max_seconds: float | None = typer.Option(
+        None, "--max-seconds", min=0.001, help="Time budget of each run of a network."
+    ),
+    only: str | None = typer.Option(
+        None, "--only", help="Only these lines, separated by commas: a part of the table."
+    ),
+    device: str | None = typer.Option(None, "--device", help="auto, cpu or cuda."),
+    as_json: bool = JsonOption,
+) -> None:
+    """Train models by seeds by splits, with and without noise, and write one table.
+
+    The same command goes on where it was stopped: finished runs are kept, and a run that failed
+    is tried again. Exit code 3 where a run failed; the table names it with its error.
+    """
+    from drcnet.config import SweepSettings, load_settings
+    from drcnet.errors import ConfigError
+    from drcnet.sweep import sweep
+
+    flags = {"recipe.max_seconds": max_seconds, "recipe.device": device}
+    given = {key: value for key, value in flags.items() if value is not None}
+    settings = load_settings(config, SweepSettings, given)
+    if only is not None:
+        names = [name.strip() for name in only.split(",")]
+        strange = sorted(set(names) - set(settings.lines))
+        if strange:
+            raise ConfigError(config, f"lines {', '.join(settings.lines)}", ", ".join(strange))
+        lines = {name: line for name, line in settings.lines.items() if name in names}
+        settings = settings.model_copy(update={"lines": lines})
+    with progress_bars(quiet=as_json) as progress:
+        result = sweep(
+            settings,
+            work,
+            runs,
+            page=page,
+            progress=progress,
+            report=lambda text: say(text, quiet=as_json),
+        )
+    if as_json:
+        print_json({"lines": result.lines.to_dicts(), "failed": result.failed})
+    say(f"{len(result.runs)} runs, {len(result.failed)} failed: {result.page}", quiet=as_json)
+    if result.failed:
+        raise typer.Exit(3)

@@ -1,0 +1,208 @@
+"""A sweep: what it plans, that it goes on, that a failure is a row, and what its tables say."""
+
+import polars as pl
+import pytest
+import torch
+
+from drcnet.config import SweepSettings, TrainSettings
+from drcnet.errors import ConfigError, RunError, StoreError, TrainingError
+from drcnet.sweep import plan
+from drcnet.sweep import run as sweep_run
+from drcnet.sweep.run import sweep
+
+NETWORK = {"options": {"widths": [4, 4, 8]}, "epochs": 2}
+SMALL = SweepSettings(
+    title="Small models",
+    seeds=(1, 2),
+    options={"norm": True},
+    recipe=TrainSettings(optimizer="adamw", learning_rate=3e-3, batch_size=8),
+    evaluate={"bootstrap": 100},
+    lines={
+        "logreg": {"recipe": {"options": {"components": 8}}, "noise": (False,)},
+        "rcnet": {"recipe": NETWORK},
+    },
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def swept(tiny_work, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    return sweep(SMALL, tiny_work, folder / "runs", page=folder / "models.md"), folder
+
+
+def change(**changes):
+    return SweepSettings.model_validate(SMALL.model_dump() | changes)
+
+
+def test_plan_spells_every_run_out():
+    settings = change(splits=("splits/a-0.parquet", "splits/a-1.parquet"), noise=(True, False))
+    runs = plan(settings)
+    assert [run.name for run in runs if run.line == "logreg"] == [
+        "logreg-a-0-s1",
+        "logreg-a-0-s2",
+        "logreg-a-1-s1",
+        "logreg-a-1-s2",
+    ]
+    noisy = [run for run in runs if run.line == "rcnet-noise"]
+    assert len(noisy) == 4
+    assert all(run.settings.augment.noise for run in noisy)
+    assert len({run.name for run in runs}) == len(runs) == 12
+
+
+def test_shared_options_reach_the_models_that_have_them():
+    runs = {run.line: run.settings for run in plan(SMALL)}
+    assert runs["rcnet"].options == {"norm": True, "widths": [4, 4, 8]}
+    assert runs["logreg"].options == {"components": 8}
+    assert runs["rcnet"].batch_size == 8
+
+
+def test_one_seed_and_split_need_no_name():
+    assert [run.name for run in plan(change(seeds=(7,)))] == ["logreg", "rcnet"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ({"resnet": {}}, "lines.resnet.model: wanted one of drcnet.*'resnet'"),
+        ({"rcnet": {"recipe": {"lr": 1}}}, "unknown key 'lr'"),
+        ({"rcnet": {"recipe": {"options": {"width": 1}}}}, "options of rcnet .*got width"),
+        ({"rcnet": {"noise": (True,)}, "rcnet-noise": {"model": "rcnet"}}, "'rcnet-noise' twice"),
+    ],
+)
+def test_wrong_plan_is_explained(lines, words):
+    with pytest.raises(ConfigError, match=words):
+        plan(change(lines=lines, seeds=(1,)))
+
+
+def test_tables_hold_every_line_and_run(swept):
+    result, _ = swept
+    assert result.failed == {}
+    assert result.lines["line"].to_list() == ["logreg", "rcnet"]
+    assert result.lines["runs"].to_list() == result.lines["planned"].to_list() == [2, 2]
+    assert result.runs["run"].to_list() == ["logreg-s1", "logreg-s2", "rcnet-s1", "rcnet-s2"]
+    line = result.lines.row(0, named=True)
+    each = result.runs.filter(pl.col("line") == "logreg")
+    assert line["accuracy_>30"] == pytest.approx(each["accuracy_>30"].mean())
+    assert line["spread_>30"] == pytest.approx(each["accuracy_>30"].std())
+    assert line["rows_>30"] == each["rows_>30"][0] == 12
+    assert line["accuracy_>30_low"] <= line["accuracy_>30"] <= line["accuracy_>30_high"]
+    assert line["majority_>30"] == pytest.approx(1 / 3)
+    assert result.lines.filter(model="rcnet")["epochs"].item() == 2
+    assert all(result.lines["classified_per_second"] > 0)
+    assert all(result.lines["operations"] > 0)
+
+
+def test_files_hold_the_same_tables(swept):
+    from astropy.table import Table
+
+    result, folder = swept
+    runs = folder / "runs"
+    assert pl.read_csv(runs / "sweep.csv")["line"].to_list() == result.lines["line"].to_list()
+    assert pl.read_csv(runs / "sweep-runs.csv")["run"].to_list() == result.runs["run"].to_list()
+    table = Table.read(runs / "sweep.ecsv")
+    assert table.meta["provenance"]["settings"]["title"] == "Small models"
+    assert len(table.meta["provenance"]["inputs"]) == 1
+    text = (folder / "models.md").read_text()
+    assert text == (runs / "sweep.md").read_text()
+    assert "| logreg | " in text
+    assert "4 of 4 runs finished" in text
+    assert "## Failed" not in text or "failed:" in text
+
+
+def test_finished_runs_are_kept(swept, tiny_work, monkeypatch):
+    result, folder = swept
+    monkeypatch.setattr(sweep_run, "train", _counting(calls := [], sweep_run.train))
+    again = sweep(SMALL, tiny_work, folder / "runs")
+    assert again.lines.equals(result.lines)
+    assert len(calls) == 4
+    stamp = (folder / "runs" / "rcnet-s1" / "weights.safetensors").stat().st_mtime_ns
+    sweep(SMALL, tiny_work, folder / "runs")
+    assert (folder / "runs" / "rcnet-s1" / "weights.safetensors").stat().st_mtime_ns == stamp
+
+
+def _counting(calls, function):
+    def counted(*args, **kwargs):
+        calls.append(args)
+        return function(*args, **kwargs)
+
+    return counted
+
+
+def test_a_failed_run_is_a_row_and_the_rest_goes_on(tiny_work, tmp_path, monkeypatch):
+    train = sweep_run.train
+
+    def failing(work, run, settings, **kwargs):
+        if settings.model == "logreg" and settings.seed == 1:
+            raise TrainingError(run, "a finite loss", "nan")
+        if settings.model == "logreg":
+            raise MemoryError("no room")
+        return train(work, run, settings, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep_run, "train", failing)
+        result = sweep(SMALL, tiny_work, tmp_path)
+    assert set(result.failed) == {"logreg-s1", "logreg-s2"}
+    row = result.lines.row(0, named=True)
+    assert (row["runs"], row["planned"]) == (0, 2)
+    assert row["verdict"].startswith("failed: ")
+    assert "finite loss" in row["verdict"]
+    assert "MemoryError: no room" in row["verdict"]
+    assert "no room" in (tmp_path / "logreg-s2" / "error.txt").read_text()
+    assert result.lines.row(1, named=True)["runs"] == 2
+    text = result.page.read_text()
+    assert "## Failed" in text
+    assert "2 of 4 runs finished" in text
+    mended = sweep(SMALL, tiny_work, tmp_path)
+    assert mended.failed == {}
+    assert not (tmp_path / "logreg-s2" / "error.txt").exists()
+
+
+def test_interrupted_sweep_goes_on_to_the_same_tables(swept, tiny_work, tmp_path, monkeypatch):
+    from drcnet.train import loop
+
+    save = loop.State.save
+
+    def save_then_die(self, *args):
+        save(self, *args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.State, "save", save_then_die)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(SMALL, tiny_work, tmp_path)
+    result = sweep(SMALL, tiny_work, tmp_path)
+    same = [name for name in result.lines.columns if "second" not in name]
+    assert result.lines.select(same).equals(swept[0].lines.select(same))
+
+
+def test_other_settings_are_refused_before_anything_is_trained(swept, tiny_work):
+    _, folder = swept
+    recipe = SMALL.recipe.model_dump() | {"learning_rate": 1.0}
+    with pytest.raises(RunError, match=r"logreg-s1.*other settings"):
+        sweep(change(recipe=recipe), tiny_work, folder / "runs")
+
+
+def test_no_store_is_said_at_once(tmp_path):
+    with pytest.raises(StoreError):
+        sweep(SMALL, tmp_path / "nothing", tmp_path / "runs")
+
+
+def test_a_line_that_learns_nothing_is_listed_as_failed(tiny_work, tmp_path):
+    recipe = SMALL.recipe.model_dump() | {"learning_rate": 1e-12, "epochs": 2}
+    settings = change(
+        seeds=(1,), recipe=recipe, lines={"rcnet": {"recipe": {"options": {"widths": [4]}}}}
+    )
+    result = sweep(settings, tiny_work, tmp_path)
+    verdict = result.lines["verdict"].item()
+    assert verdict.startswith("failed: ")
+    assert "points above the majority class at S/N >30; " in verdict
+    assert result.failed == {}
+    assert verdict in result.page.read_text()
