@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 
-from drcnet.dataset.batches import Resident, load_pool, open_batches
+from drcnet.dataset.batches import Resident, load_pool, open_batches, open_pool
 from drcnet.dataset.build import prepare
 from drcnet.dataset.loader import epoch_order, load_part
 from drcnet.dataset.reading import Reading, part_bytes
@@ -191,3 +191,36 @@ def test_pools_are_read_apart_and_without_labels(work):
         load_pool(store, "galaxies", view="box")
     with pytest.raises(StoreError, match="one of the views"):
         load_pool(store, "sky", view="flux")
+
+
+@pytest.mark.parametrize("memory", [1, 10**9], ids=["streamed", "resident"])
+def test_a_pool_comes_in_batches_without_labels(work, memory):
+    store = open_store(work)
+    reading = Reading("box", CLASSES, batch_size=3, memory=memory, normalize="none")
+    pool = open_pool(store, "sky", reading)
+    assert isinstance(pool, Resident) == (memory > 1)
+    position, x, batches = drained(pool)
+    wanted = load_pool(store, "sky", view="box")
+    assert sorted(position.tolist()) == list(range(len(wanted)))
+    torch.testing.assert_close(x[position.argsort()], wanted.x)
+    assert {int(label) for batch in batches for label in batch.label} == {-1}
+
+
+def test_stars_that_are_tested_do_not_come_without_labels_either(work):
+    """Ten rows of fibre 7 have no class; as rows of a tested star they stay away."""
+    store = open_store(work)
+    reading = Reading("box", CLASSES)
+    assert len(open_pool(store, "unlabelled", reading)) == 10
+    free = open_pool(store, "unlabelled", reading, split=read_split(work))
+    assert len(free) == 10  # nameless: no row of a tested star
+    tested = read_split(work)["star"][0]
+    nameless = (pl.col("pool") == "unlabelled") & (pl.col("row") < 40)
+    index = store.index.with_columns(
+        star=pl.when(nameless).then(pl.lit(tested)).otherwise(pl.col("star"))
+    )
+    index.write_parquet(work / "index.parquet")
+    kept = open_pool(open_store(work), "unlabelled", reading, split=read_split(work))
+    assert len(kept) == 5
+    index.with_columns(pool=pl.lit("sky")).write_parquet(work / "index.parquet")
+    with pytest.raises(StoreError, match="rows in the pool 'unlabelled'"):
+        open_pool(open_store(work), "unlabelled", reading)

@@ -20,7 +20,7 @@ from drcnet.dataset.store import Progress, Store
 from drcnet.dataset.stream import ShardStream
 from drcnet.errors import StoreError
 
-__all__ = ["Resident", "load_pool", "open_batches"]
+__all__ = ["Resident", "load_pool", "open_batches", "open_pool"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,10 +146,57 @@ def load_pool(store: Store, pool: str, *, view: str, progress: Progress | None =
     StoreError
         No such pool or view, or an index that does not tell the pools.
     """
-    if pool not in POOLS or "pool" not in store.index.columns:
-        raise StoreError(store.work, f"one of the pools {', '.join(POOLS)}", repr(pool))
     if view not in VIEWS:
         raise StoreError(store.work, f"one of the views {', '.join(VIEWS)}", repr(view))
-    row = store.index.filter(pl.col("pool") == pool)["row"].to_numpy().astype(np.int64)
+    row = _pool(store, pool)["row"].to_numpy().astype(np.int64)
     x = see(view, lambda name: store.read(name, row, progress=progress))
     return Samples(torch.from_numpy(x), torch.full((len(row),), -1), row, ())
+
+
+def open_pool(
+    store: Store, pool: str, reading: Reading, *, split: pl.DataFrame | None = None
+) -> Resident | ShardStream:
+    """Open the rows of one pool in batches, as `open_batches` opens a part.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    pool : {'labelled', 'unlabelled', 'sky', 'rejected'}
+        Which rows.
+    reading : Reading
+        View, batches, memory and device; its classes are not used.
+    split : DataFrame, optional
+        Rows of its validation and test stars are left out: a model that has seen their pixels
+        without labels has seen them all the same.
+
+    Returns
+    -------
+    Resident or ShardStream
+        Each row once an epoch; every label is -1.
+
+    Raises
+    ------
+    StoreError
+        No such pool, an index that does not tell the pools, or no row is left.
+    """
+    rows = _pool(store, pool)
+    if split is not None:
+        kept_back = split.filter(pl.col("part").is_in(["validation", "test"]))["star"].unique()
+        rows = rows.filter((pl.col("star") == "") | ~pl.col("star").is_in(kept_back.implode()))
+    if rows.is_empty():
+        raise StoreError(store.work, f"rows in the pool '{pool}'", "none")
+    as_part = rows.select("row", "star", pl.lit(pool).alias("class"), pl.lit(pool).alias("part"))
+    opened = open_batches(store, as_part, pool, replace(reading, classes=(pool,)))
+    nobody = torch.full_like(opened.label, -1)
+    if isinstance(opened, Resident):
+        return replace(opened, samples=replace(opened.samples, label=nobody))
+    opened.label = nobody
+    return opened
+
+
+def _pool(store: Store, pool: str) -> pl.DataFrame:
+    """Index rows of a pool."""
+    if pool not in POOLS or "pool" not in store.index.columns:
+        raise StoreError(store.work, f"one of the pools {', '.join(POOLS)}", repr(pool))
+    return store.index.filter(pl.col("pool") == pool)
