@@ -8,6 +8,7 @@ from drcnet.stripes import calibration as calibration_module
 from drcnet.stripes import identify
 from drcnet.stripes.calibration import calibrate_arm, read_calibration, write_calibration
 from drcnet.stripes.flags import FiberFlag
+from drcnet.stripes.trace import trace_flat
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +25,31 @@ def test_every_fiber_has_a_row_and_dead_ones_say_so(broken, calibration):
     np.testing.assert_array_equal(calibration.traces.fiber_id, np.arange(1, 17))
     dead = calibration.flags & FiberFlag.DEAD > 0
     np.testing.assert_array_equal(np.flatnonzero(dead), [4])
-    np.testing.assert_array_equal(calibration.flags & FiberFlag.TRACE_LOST > 0, dead)
+    assert (calibration.flags & FiberFlag.TRACE_LOST == 0).all()
     assert (calibration.flags & FiberFlag.LOW_IDENTITY == 0).all()
     rows = np.arange(broken.profile.n_wave)
     error = np.abs(calibration.traces.centers(rows) - broken.optics.center)
     assert error[~dead].max() < 0.1
     assert error[4].max() < 1.0
+
+
+def test_a_lit_fiber_whose_trace_failed_is_not_called_dead(renderer, broken, monkeypatch):
+    """Fibre 11 is bright, but the tracing does not give it; fibre 5 is dead."""
+
+    def forgetful(frame, settings):
+        seen = trace_flat(frame, settings)
+        keep = np.abs(seen.centers(middle)[:, 0] - lost) > 2
+        return replace(seen, **{f: getattr(seen, f)[keep] for f in names})
+
+    names = ("fiber_id", "center", "fwhm", "alive", "rms", "level")
+    middle = np.array([(broken.profile.n_wave - 1) / 2])
+    lost = broken.optics.center[10, broken.profile.n_wave // 2]
+    monkeypatch.setattr(calibration_module, "trace_flat", forgetful)
+    found = calibrate_arm(broken.flat, None, broken.profile, broken.settings)
+    assert np.flatnonzero(~found.traces.alive).tolist() == [4, 10]
+    assert np.flatnonzero(found.flags & FiberFlag.DEAD).tolist() == [4]
+    assert np.flatnonzero(found.flags & FiberFlag.TRACE_LOST).tolist() == [10]
+    assert found.notes["traces_lost"] == 1
 
 
 def test_throughput_is_that_of_the_fibers(broken, calibration):

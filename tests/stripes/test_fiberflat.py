@@ -34,6 +34,9 @@ def test_light_is_divided_and_noise_with_it(measured):
         np.testing.assert_allclose(new, old, rtol=1e-6)
     np.testing.assert_allclose(flat.stripes[0], 2 * measured.stripes[0], atol=0.126)
     assert (flat.stripes * 4 == np.rint(flat.stripes * 4)).all()
+    for name in ("gain", "read_noise"):
+        np.testing.assert_allclose(getattr(flat, name)[0], 2 * getattr(measured, name)[0])
+        np.testing.assert_array_equal(getattr(flat, name)[1:], getattr(measured, name)[1:])
     assert flat.notes["fiber_flat"]
 
 

@@ -32,7 +32,13 @@ __all__ = ["NODES", "Scene", "read_scene", "read_skies"]
 NODES = (0.0, 0.03, 0.1, 0.3, 1.0)
 """Factors at which the variance of an optimal extraction is held."""
 
-_NO_SKY = FiberFlag.SKY_FIBER | FiberFlag.DEAD | FiberFlag.OFF_CHIP | FiberFlag.ARM_MISSING
+_NO_SKY = (
+    FiberFlag.SKY_FIBER
+    | FiberFlag.DEAD
+    | FiberFlag.TRACE_LOST
+    | FiberFlag.OFF_CHIP
+    | FiberFlag.ARM_MISSING
+)
 _FLAT_NAME = "{spid:02d}-{arm}-*.fits"
 
 

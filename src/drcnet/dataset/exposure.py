@@ -37,6 +37,7 @@ __all__ = [
 
 BLOCKING = (
     FiberFlag.DEAD
+    | FiberFlag.TRACE_LOST
     | FiberFlag.OFF_CHIP
     | FiberFlag.ARM_MISSING
     | FiberFlag.FRAME_REFUSED

@@ -13,6 +13,7 @@ from drcnet.stripes.flags import MEANINGS, FiberFlag
 __all__ = ["flag_table", "flow_table", "paper_table1", "snr_histogram"]
 
 _SUBSET = "taken into this subset"
+_UNSEEN = FiberFlag.DEAD | FiberFlag.TRACE_LOST | FiberFlag.OFF_CHIP
 _PART_NAMES = {"train": "Train", "validation": "Validation", "test": "Test", "unused": "Unused"}
 
 
@@ -38,7 +39,7 @@ def flow_table(index: pl.DataFrame, split: pl.DataFrame) -> pl.DataFrame:
         "fibres of all exposures": pl.lit(value=True),
         _SUBSET: pl.col("reason") != NOT_TAKEN,
         "both arms measured": (flags & int(FiberFlag.ARM_MISSING | FiberFlag.FRAME_REFUSED)) == 0,
-        "fibre alive and on the chip": (flags & int(FiberFlag.DEAD | FiberFlag.OFF_CHIP)) == 0,
+        "fibre alive and on the chip": (flags & int(_UNSEEN)) == 0,
         "not on blank sky": (flags & int(FiberFlag.SKY_FIBER)) == 0,
         "in the catalogue": (flags & int(FiberFlag.NO_CATALOG)) == 0,
         "with a label": pl.col("usable"),

@@ -12,7 +12,13 @@ POOLS = ("labelled", "unlabelled", "sky", "rejected")
 NOT_TAKEN = "not taken into this subset"
 """The `reason` of a row that is there only because its exposure is."""
 
-REJECTING = FiberFlag.DEAD | FiberFlag.OFF_CHIP | FiberFlag.ARM_MISSING | FiberFlag.FRAME_REFUSED
+REJECTING = (
+    FiberFlag.DEAD
+    | FiberFlag.TRACE_LOST
+    | FiberFlag.OFF_CHIP
+    | FiberFlag.ARM_MISSING
+    | FiberFlag.FRAME_REFUSED
+)
 """With one of these a fibre's pixels are not those of a star or of the sky in both arms."""
 
 

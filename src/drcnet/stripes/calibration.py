@@ -8,7 +8,7 @@ from drcnet.errors import FrameError
 from drcnet.frames.frame import Frame
 from drcnet.instruments import InstrumentProfile
 from drcnet.stripes.arc import fit_arc
-from drcnet.stripes.bands import average_bands, band_step
+from drcnet.stripes.bands import Bands, average_bands, band_step
 from drcnet.stripes.calibration_file import (
     ArmCalibration,
     read_calibration,
@@ -29,10 +29,12 @@ __all__ = [
     "calibrate_arm",
     "complete_traces",
     "flat_throughput",
+    "lit_fibers",
     "read_calibration",
     "write_calibration",
 ]
 
+_LIT = 0.1  # of a typical fibre's height, in half of the bands: neighbours' wings bring less
 _THROUGHPUT_DEGREE = 6  # a fibre's throughput against the typical one's is smooth
 
 
@@ -71,7 +73,8 @@ def calibrate_arm(
 
     Notes
     -----
-    A fibre that was not seen is flagged as dead and its trace, interpolated, as lost. Identities
+    The trace of a fibre that was not seen is interpolated; the fibre is flagged as dead where the
+    flat is dark there, and its trace as lost where it is not. Identities
     surer than `min_identity`, but less sure than gaps alone can make them, are flagged.
     """
     _check(flat, profile, settings)
@@ -93,7 +96,8 @@ def calibrate_arm(
     count = profile.fibers.count
     nominal = nominal_wavelengths(profile, flat.name.arm, count, settings.wavelength_degree)
     wavelengths = nominal if arc is None else fit_arc(arc, traces, profile, settings)
-    flags = np.where(traces.alive, 0, FiberFlag.DEAD | FiberFlag.TRACE_LOST).astype(np.uint32)
+    unseen = np.where(lit_fibers(bands, traces), FiberFlag.TRACE_LOST, FiberFlag.DEAD)
+    flags = np.where(traces.alive, 0, unseen).astype(np.uint32)
     if identity.confidence < UNREFERENCED_CONFIDENCE:
         flags |= np.uint32(FiberFlag.LOW_IDENTITY)
     if wavelengths.source == "nominal":
@@ -104,6 +108,7 @@ def calibrate_arm(
         "identity_lead": identity.rival,
         "identity_referenced": identity.referenced,
         "fibers_alive": int(traces.alive.sum()),
+        "traces_lost": int((flags & FiberFlag.TRACE_LOST > 0).sum()),
         "trace_rms": float(np.nanmedian(traces.rms)),
         "wavelength_rms": None if arc is None else float(np.nanmedian(wavelengths.rms)),
     }
@@ -193,6 +198,34 @@ def _spread_out(
     if slope:  # interpolate what the place does not explain
         out[:, 0] = nominal + np.interp(nominal, known, coef[:, 0] - known)
     return out
+
+
+def lit_fibers(bands: Bands, traces: TraceSet) -> NDArray[np.bool_]:
+    """Tell which fibres give light on the lamp flat, wherever their traces come from.
+
+    Parameters
+    ----------
+    bands : Bands
+        The flat.
+    traces : TraceSet
+        All fibres.
+
+    Returns
+    -------
+    ndarray, shape (n,), bool
+        True where, in at least half of the bands, some pixel within half a FWHM of the trace has
+        more than a tenth of what living fibres have at their centres in that band.
+    """
+    center = traces.centers(bands.rows)
+    half = max(1, round(0.5 * float(np.median(traces.widths(bands.rows)))))
+    pixel = np.rint(center).astype(np.int64)[..., None] + np.arange(-half, half + 1)
+    inside = (pixel >= 0) & (pixel < bands.light.shape[1])
+    band = np.arange(len(bands.rows))[:, None]
+    light = bands.light[band, np.clip(pixel, 0, bands.light.shape[1] - 1)]
+    good = inside & bands.good[band, np.clip(pixel, 0, bands.light.shape[1] - 1)]
+    height = np.where(good, light, 0.0).max(axis=2)
+    typical = np.median(height[traces.alive], axis=0)
+    return np.asarray(np.mean(height > _LIT * typical, axis=1) >= 0.5)
 
 
 def flat_throughput(

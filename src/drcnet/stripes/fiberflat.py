@@ -25,7 +25,8 @@ def divide_fibers(measured: ArmStripes, throughput: NDArray[np.float32]) -> ArmS
     Returns
     -------
     ArmStripes
-        In electrons of the typical fibre; inverse variances follow, so that S/N is the same.
+        In electrons of the typical fibre; inverse variances, gain and read noise follow (the
+        last two by the median over rows), so that S/N is the same.
 
     Raises
     ------
@@ -36,6 +37,7 @@ def divide_fibers(measured: ArmStripes, throughput: NDArray[np.float32]) -> ArmS
         wanted = f"a throughput of shape {measured.optimal.shape}"
         raise FrameError("divide_fibers", wanted, str(throughput.shape))
     share = np.where(throughput > 0, throughput, 1).astype(np.float32)
+    typical = np.median(share, axis=1)
     stripes = measured.stripes / share[:, None]
     return replace(
         measured,
@@ -44,6 +46,8 @@ def divide_fibers(measured: ArmStripes, throughput: NDArray[np.float32]) -> ArmS
         box_ivar=measured.box_ivar * share**2,
         optimal=(measured.optimal / share).astype(np.float32),
         optimal_ivar=measured.optimal_ivar * share**2,
+        gain=(measured.gain / typical).astype(np.float32),
+        read_noise=(measured.read_noise / typical).astype(np.float32),
         sky=(measured.sky / share).astype(np.float32),
         notes={**measured.notes, "fiber_flat": True},
     )

@@ -29,7 +29,7 @@ MEANINGS: dict[FiberFlag, str] = {
     FiberFlag.NO_SIGNAL: "the exposure has no significant light above the sky in this fibre",
     FiberFlag.SATURATED: "saturated pixels inside the stripe",
     FiberFlag.COSMIC_RICH: "more than 2% of the stripe's pixels hit by cosmic rays",
-    FiberFlag.TRACE_LOST: "the trace could not be followed and was interpolated from neighbours",
+    FiberFlag.TRACE_LOST: "gives light on the lamp flat, but its trace could not be followed",
     FiberFlag.LOW_IDENTITY: "which fibre this is could not be made sure",
     FiberFlag.BRIGHT_NEIGHBOR: "a neighbouring fibre is so bright that its wings matter",
     FiberFlag.SKY_FIBER: "looked at blank sky",
