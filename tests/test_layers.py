@@ -22,14 +22,16 @@ ORDER = {
     "classify": 8,
     "extract": 8,
     "evaluate": 9,
+    "robustness": 10,
+    "saliency": 10,
     "sweep": 10,
-    "report": 10,
-    "simulate": 11,
-    "benchmark": 12,
-    "experiments": 13,
-    "cli": 14,
-    "api": 15,
-    "__main__": 16,
+    "report": 11,
+    "simulate": 12,
+    "benchmark": 13,
+    "experiments": 14,
+    "cli": 15,
+    "api": 16,
+    "__main__": 17,
 }
 ONLY_FRONT_ROOMS = {"simulate": {"simulate", "benchmark", "experiments", "api", "cli"}}
 

@@ -22,6 +22,7 @@ from drcnet.cli.instrument import app as instrument_app
 from drcnet.cli.models import command as models_command
 from drcnet.cli.prepare import command as prepare_command
 from drcnet.cli.report import command as report_command
+from drcnet.cli.robustness import command as robustness_command
 from drcnet.cli.simulate import command as simulate_command
 from drcnet.cli.split import command as split_command
 from drcnet.cli.sweep import command as sweep_command
@@ -54,6 +55,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "train": train_command,
     "sweep": sweep_command,
     "evaluate": evaluate_command,
+    "robustness": robustness_command,
     "report": report_command,
     "classify": classify_command,
     "extract": extract_command,
