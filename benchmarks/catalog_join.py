@@ -4,12 +4,18 @@ Each case runs in a process of its own, so that its peak memory is its own; the 
 Parquet file as `drcnet catalog convert` writes it. Times are given as ratios to drcnet's join by
 exposure, memory in megabytes above what the process held before it began (its imports).
 
+    python benchmarks/catalog_join.py --pandas PYTHON --page docs/results/catalog-join.md
     python benchmarks/catalog_join.py [--rows 10000000] [--file CATALOG.parquet]
+
+--pandas names an interpreter that has pandas and pyarrow, where this one has not: pandas is no
+part of this project.
 """
 
 import argparse
+import importlib
 import importlib.util
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -18,7 +24,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
 PLATES = 16  # a night's plates, two spectrographs each: 32 x 250 = 8,000 fibres
 FIBERS = 250
@@ -84,6 +89,8 @@ def join_drcnet(path: Path) -> int:
 
 def join_sky(path: Path) -> int:
     """By position: the same 8,000 stars, half an arcsecond off."""
+    import polars as pl
+
     from drcnet.frames.positions import join_positions
 
     found = join_positions(path, pl.read_parquet(path.with_suffix(".fibers.parquet")))
@@ -121,24 +128,55 @@ def _keys() -> dict[str, np.ndarray]:
     }
 
 
+# Name: what runs, the package whose import is not counted, and how the page calls it.
 CASES = {
-    "drcnet, by exposure": (join_drcnet, "drcnet.frames.catalog"),
-    "drcnet, by position": (join_sky, "drcnet.frames.positions"),
-    "pandas": (join_pandas, "pandas"),
-    "astropy.table": (join_astropy, "astropy.table"),
+    "drcnet, by exposure": (
+        join_drcnet,
+        "drcnet.frames.catalog",
+        "drcnet, by night, plate, spectrograph and fibre",
+    ),
+    "drcnet, by position": (
+        join_sky,
+        "drcnet.frames.positions",
+        "drcnet, by position (0.5 arcsec off)",
+    ),
+    "pandas": (join_pandas, "pandas", "pandas, read whole and merged on the same keys"),
+    "astropy.table": (
+        join_astropy,
+        "astropy.table",
+        "astropy.table, read whole and joined on the same keys",
+    ),
 }
+
+PAGE = """# Joining 8,000 fibres with ten million catalogue rows
+
+    POLARS_MAX_THREADS={threads} python benchmarks/catalog_join.py --pandas PYTHON --page {page}
+
+Every case starts from the same Parquet file ({rows:,} rows, {size:.0f} MB, as `drcnet catalog
+convert` orders it; the page cache is warm) in a process of its own, on {cores} cores (load
+{load:.1f} as it began); memory is what it took beyond its imports.
+
+| case | version | fibres | time / drcnet | seconds | peak MB |
+|---|---|---|---|---|---|
+{table}
+
+A converted catalogue is ordered by night, so that a join by exposure reads a few blocks only; a
+join by position looks at every row once, in cells of the sky of 0.1 degree.
+"""
 
 
 def measure(name: str, path: Path) -> None:
     """Run one case in this process and print what it took, as JSON."""
-    function, module = CASES[name]
+    function, module, _ = CASES[name]
     importlib.import_module(module)
+    version = getattr(sys.modules[module.split(".")[0]], "__version__", "")
     before = _peak_mb()
     start = time.perf_counter()
     found = function(path)
     seconds = time.perf_counter() - start
     peak = _peak_mb() - before
-    print(json.dumps({"found": found, "seconds": seconds, "peak_mb": peak}))
+    told = {"found": found, "seconds": seconds, "peak_mb": peak, "version": version}
+    print(json.dumps(told))
 
 
 def _peak_mb() -> float:
@@ -150,18 +188,22 @@ def _peak_mb() -> float:
     return int(line.split()[1]) / 1024
 
 
-def compare(path: Path) -> None:
-    """Run every case that is installed and print the table."""
-    base = None
+def compare(path: Path, pandas: str | None) -> list[str]:
+    """Run every case that is installed; print the table, and give it as Markdown."""
+    base, lines = None, []
     print(f"{'case':22} {'fibres':>7} {'time / drcnet':>14} {'seconds':>8} {'peak MB':>8}")
-    for name, (_, module) in CASES.items():
-        if importlib.util.find_spec(module.split(".")[0]) is None:
+    for name, (_, module, title) in CASES.items():
+        elsewhere = pandas if name == "pandas" else None
+        if elsewhere is None and importlib.util.find_spec(module.split(".")[0]) is None:
             print(f"{name:22} not installed")
+            lines.append(f"| {title} | not installed | | | | |")
             continue
-        words = [sys.executable, __file__, "--case", name, "--file", str(path)]
+        words = [elsewhere or sys.executable, __file__, "--case", name, "--file", str(path)]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
-            print(f"{name:22} failed: {done.stderr.strip().splitlines()[-1:]}")
+            came = (done.stderr.strip().splitlines() or ["killed"])[-1]
+            print(f"{name:22} failed: {came}")
+            lines.append(f"| {title} | failed: {came} | | | | |")
             continue
         got = json.loads(done.stdout.splitlines()[-1])
         base = base or got["seconds"]
@@ -170,6 +212,11 @@ def compare(path: Path) -> None:
             f"{name:22} {got['found']:7d} {ratio:14.1f} {got['seconds']:8.2f} "
             f"{got['peak_mb']:8.0f}"
         )
+        lines.append(
+            f"| {title} | {got['version']} | {got['found']} | {ratio:.3g} | {got['seconds']:.2f} "
+            f"| {got['peak_mb']:.0f} |"
+        )
+    return lines
 
 
 def main() -> None:
@@ -178,23 +225,39 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--file", type=Path)
     parser.add_argument("--case", choices=CASES)
+    parser.add_argument("--pandas", help="an interpreter that has pandas and pyarrow")
+    parser.add_argument("--page", type=Path, help="Markdown file to write")
     given = parser.parse_args()
     if given.case is not None:
         measure(given.case, given.file)
         return
+    import polars as pl
+
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         path = given.file or Path(folder) / "catalog.parquet"
         if not path.exists():
             write_catalog(path, given.rows)
         rows = pl.scan_parquet(path)
-        size = path.stat().st_size / 1e6
-        print(f"{rows.select(pl.len()).collect().item():,} rows, {size:.0f} MB of Parquet")
+        size, count = path.stat().st_size / 1e6, rows.select(pl.len()).collect().item()
+        print(f"{count:,} rows, {size:.0f} MB of Parquet")
         mine = rows.filter((pl.col("lmjd") == NIGHT) & pl.col("spid").is_in([3, 11])).collect()
         fibers = mine.select(
             pl.int_range(1, pl.len() + 1).alias("fiberid"), "ra", pl.col("dec") + 0.5 / 3600
         )
         fibers.write_parquet(path.with_suffix(".fibers.parquet"))
-        compare(path)
+        lines = compare(path, given.pandas)
+    if given.page is not None:
+        text = PAGE.format(
+            threads=pl.thread_pool_size(),
+            page=given.page,
+            rows=count,
+            size=size,
+            cores=os.cpu_count(),
+            load=load,
+            table="\n".join(lines),
+        )
+        given.page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
