@@ -3,6 +3,7 @@
     python benchmarks/loading.py                 # 2,000 rows, half a minute
     python benchmarks/loading.py --rows 8000     # the paper's set: 2.1 GB as stripes
     python benchmarks/loading.py --store WORK    # a store of your own
+    python benchmarks/loading.py --rows 8000 --page docs/results/loading.md
 
 Without --store a store of random numbers is made: Poisson light with the range of LAMOST's, so
 that it compresses as real stripes do. Rates are stars a second over one whole epoch; 'working'
@@ -10,6 +11,7 @@ stands for a device that takes so long over each batch. The page cache is warm.
 """
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -126,8 +128,28 @@ def memory_map(store, split, view, folder, batch_size):
     return len(rows) / seconds, path.stat().st_size
 
 
+PAGE = """# From the store to batches
+
+    {command}
+
+{rows} rows of `{view}`: {size:.2f} GB as float32, {disk:.2f} GB on disk ({what}); batches of
+{batch}; {cores} cores, load {load:.1f} as it began; the page cache is warm.
+
+**Whole-store load: {seconds:.1f} s** ({busy:.1f} s of processor), {speed:.2f} GB/s.
+
+| way | stars/s | over the memory map | share of the time without a batch |
+|---|---|---|---|
+{table}
+
+Stars a second over one epoch, normalised, in random order. "While the device works" gives every
+batch {working:g} s of work; the share of its time in which it had no batch is then what a training
+waits, the first window of an epoch included. A resident set is never waited for.
+"""
+
+
 def measure(work, options):
     """Print every rate, and its ratio to the memory map's."""
+    load = os.getloadavg()[0]
     store = open_store(work)
     split = pl.read_parquet(work / "split.parquet")
     known = split.filter(pl.col("part") == options.part)
@@ -141,10 +163,43 @@ def measure(work, options):
     print(f"{len(known)} rows of {options.view}: {size / 1e9:.2f} GB, {disk / 1e9:.2f} GB on disk")
     speed = size / 1e9 / seconds
     print(f"whole-store load: {seconds:.1f} s ({busy:.1f} s of processor), {speed:.2f} GB/s")
+    lines = _ways(store, split, known, options)
+    if options.page is None:
+        return
+    made = options.store is None
+    source = f" --rows {options.rows}" if made else " --store WORK"
+    text = PAGE.format(
+        command=f"python benchmarks/loading.py{source} --page {options.page}",
+        what="random light that compresses as stripes do" if made else "a store of stripes",
+        rows=len(known),
+        view=options.view,
+        size=size / 1e9,
+        disk=disk / 1e9,
+        batch=options.batch,
+        cores=os.cpu_count(),
+        load=load,
+        seconds=seconds,
+        busy=busy,
+        speed=speed,
+        working=options.working,
+        table="\n".join(lines),
+    )
+    options.page.write_text(text, encoding="utf-8")
+
+
+def _ways(store, split, known, options):
+    """Rate of every way; printed, and as lines of Markdown."""
+    size = part_bytes(store, len(known), options.view)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         base, _ = memory_map(store, known, options.view, Path(folder), options.batch)
+    lines = []
+
+    def tell(name, found, waiting):
+        print(f"{name:<34} {found:9.0f} {found / base:6.2f} {waiting:>8}")
+        lines.append(f"| {name.strip()} | {found:.0f} | {found / base:.2f} | {waiting} |")
+
     print(f"{'way':<34} {'stars/s':>9} {'ratio':>6} {'waiting':>8}")
-    print(f"{'NumPy memory map, random rows':<34} {base:9.0f} {1:6.2f} {'-':>8}")
+    tell("NumPy memory map, random rows", base, "-")
     a_shard = size / len(known) * store.n_fiber
     ways = {
         "resident, float32": {"memory": 2 * size},
@@ -160,10 +215,11 @@ def measure(work, options):
         reading = Reading(options.view, CLASSES, batch_size=options.batch, **wanted)
         batches = open_batches(store, split, options.part, reading)
         found = rate(batches, 1, 0)
-        print(f"{name:<34} {found:9.0f} {found / base:6.2f} {batches.waiting:8.0%}")
+        tell(name, found, f"{batches.waiting:.0%}")
         if name.startswith("shuffled"):
             found = rate(batches, 2, options.working)
-            print(f"{'  while the device works':<34} {found:9.0f} {'':>6} {batches.waiting:8.0%}")
+            tell(f"  {name}, while the device works", found, f"{batches.waiting:.0%}")
+    return lines
 
 
 def _files(work, arm, view):
@@ -180,6 +236,7 @@ def main():
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--working", type=float, default=0.1, help="seconds a batch")
     parser.add_argument("--folder", type=Path, help="where to put what is only measured")
+    parser.add_argument("--page", type=Path, help="Markdown file to write")
     options = parser.parse_args()
     if options.store is not None:
         measure(options.store, options)
