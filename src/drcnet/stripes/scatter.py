@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import BSpline
 from scipy.linalg import solve
 from scipy.sparse import csr_array
 
@@ -12,6 +11,7 @@ from drcnet.frames.frame import Frame
 from drcnet.stripes.bands import Bands, average_bands, band_step
 from drcnet.stripes.cut import TILE, Windows
 from drcnet.stripes.spatial import REACH, STEP, SpatialProfile
+from drcnet.stripes.spline import cubic_design
 from drcnet.stripes.trace import TraceSet
 
 __all__ = ["Glow", "measure_glow", "tile_glow"]
@@ -131,7 +131,7 @@ def _knots(size: int, pieces: int) -> NDArray[np.float64]:
 
 def _basis(place: NDArray[np.float64], knots: NDArray[np.float64]) -> NDArray[np.float64]:
     inside = np.clip(place, knots[0], knots[-1])
-    return np.asarray(BSpline.design_matrix(inside, knots, 3).toarray())
+    return cubic_design(inside, knots)
 
 
 def _shapes(

@@ -9,6 +9,7 @@ from scipy.optimize import nnls
 
 from drcnet.errors import FrameError
 from drcnet.stripes.bands import Bands
+from drcnet.stripes.spline import add_splines, cubic_basis
 
 __all__ = [
     "NEIGHBORS",
@@ -209,9 +210,8 @@ def _design(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """First coefficient and the four basis values of each pixel; 0 beyond the reach."""
     inside = np.abs(u) < REACH
-    design = BSpline.design_matrix(np.where(inside, u, 0.0), knots, 3)
-    basis = design.data.reshape(-1, 4) * inside[:, None]
-    return design.indices[::4].astype(np.int64), basis
+    first, basis = cubic_basis(np.where(inside, u, 0.0), knots)
+    return first, basis * inside[:, None]
 
 
 def _system(
@@ -225,11 +225,9 @@ def _system(
     The two outermost coefficients on each side stay 0: the table ends smoothly, and what is
     flat beyond it is the constant's.
     """
-    pixel = np.arange(len(owners[0]))
-    system = np.zeros((len(pixel), size + 1))
+    system = np.zeros((len(owners[0]), size + 1))
     for (first, basis), owner in zip(designs, owners, strict=True):
-        for i in range(4):
-            system[pixel, first + i] += light[owner] * basis[:, i]
+        add_splines(system, light[owner], first, basis)
     system[:, -3] = 1.0
     return system[:, 2:-2]
 

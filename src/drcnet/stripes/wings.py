@@ -25,6 +25,7 @@ from drcnet.stripes.spatial import (
     place_pixels,
     table_grid,
 )
+from drcnet.stripes.spline import cubic_design
 
 __all__ = [
     "CORE",
@@ -221,7 +222,7 @@ def shape_values(u: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
     inner = np.concatenate([-right[:0:-1], right])
     knots = np.concatenate([[-CORE] * 3, inner, [CORE] * 3])
     within = np.abs(u) < CORE
-    design = BSpline.design_matrix(np.where(within, u, 0.0), knots, 3).toarray()[:, 2:-2]
+    design = cubic_design(np.where(within, u, 0.0), knots)[:, 2:-2]
     wings = [np.exp(-4.0 * np.log(2.0) * u**2)]
     wings += [(1.0 + 4.0 * (2.0 ** (1.0 / b) - 1.0) * u**2) ** -b for b in _MOFFAT]
     inside = np.abs(u) < reach
