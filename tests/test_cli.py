@@ -117,3 +117,5 @@ def test_models_as_json():
     models = {row["model"]: row for row in json.loads(shown.stdout)["models"]}
     assert {"drcnet", "rcnet", "logreg"} <= set(models)
     assert models["drcnet"]["parameters"] > 0
+    assert models["drcnet"]["operations"] == 170_085_248
+    assert models["logreg"]["operations"] is None

@@ -26,6 +26,16 @@ def test_shipped_file_survives_a_round_trip(path, tmp_path):
     assert load_settings(tmp_path / "again.toml", Settings) == settings
 
 
+def test_sweep_and_modern_recipe_are_one():
+    modern = load_settings(CONFIGS[0].with_name("modern.toml"), Settings).train
+    shared = load_settings(SWEEPS[0].with_name("paper-split.toml"), SweepSettings).recipe
+    changed = {"model", "options", "max_seconds"}
+    assert all(
+        recipe.model_dump(exclude=changed) == shared.model_dump(exclude=changed)
+        for recipe in modern.values()
+    )
+
+
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_shipped_sweep_can_be_planned(path, tmp_path):
     settings = load_settings(path, SweepSettings)

@@ -90,7 +90,9 @@ class TrainSettings(Frozen):
     double_softmax: bool = False
     """A softmax before the loss, which has its own (a possible reading of the paper): the loss of
     three classes then cannot fall below 0.551."""
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "auto"] = "32-true"
+    """Of the network's forward and backward pass; weights, loss and predictions are float32
+    always. 'auto': bf16-mixed where the device computes in it, else 32-true; the card says."""
     device: str = "auto"
     """'auto', 'cpu', 'cuda'."""
     deterministic: bool = True

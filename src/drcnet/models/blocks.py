@@ -130,9 +130,9 @@ class Attention(nn.Module):
         Tensor, shape (N, C, S, L)
             Weighed features.
         """
-        x = 2 * x * self.features(x)
+        x = x * (2 * self.features(x))  # the factor on the small tensor
         seen = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)
-        return 2 * x * self.places(seen)
+        return x * (2 * self.places(seen))
 
 
 class Reduction(nn.Module):

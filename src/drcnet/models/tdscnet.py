@@ -83,6 +83,7 @@ def _branch(*, norm: bool) -> nn.Sequential:
         layers.append(nn.Conv2d(before, after, kernel, padding=padding, bias=not norm))
         if norm:
             layers.append(nn.BatchNorm2d(after))
-        layers += [nn.ReLU(inplace=True), Attention(after, (3, 7)), nn.MaxPool2d(pool)]
+        # on what the pool left: on the whole stripe attention would cost more than all the rest
+        layers += [nn.ReLU(inplace=True), nn.MaxPool2d(pool), Attention(after, (3, 7))]
         before = after
     return nn.Sequential(*layers)

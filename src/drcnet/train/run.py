@@ -29,7 +29,7 @@ from drcnet.models import Fitted
 from drcnet.models.cost import operations
 from drcnet.provenance import atomic_write, make_provenance
 from drcnet.train.loop import fit_network, write_log
-from drcnet.train.machine import describe_machine
+from drcnet.train.machine import describe_machine, pick_precision
 from drcnet.train.recipe import make_loss
 from drcnet.train.summary import TrainSummary, summarize
 from drcnet.train.task import Data, Outcome, Task, load_data, read_task
@@ -44,6 +44,12 @@ _FILES = (
     "predictions.parquet",
     "metrics.ecsv",
     "confusion.ecsv",
+    "doubt.ecsv",
+    "coverage.ecsv",
+    "risk.ecsv",
+    "evaluate.toml",
+    "calibration.json",
+    "outsiders.ecsv",
     "card.json",
 )
 _FOLDERS = ("tensorboard", "figures")
@@ -300,6 +306,7 @@ def _card(task: Task, data: Data, outcome: Outcome) -> Card:
         "stars_per_second": round(outcome.stars / max(seconds, 1e-3), 1),
         "operations": operations(outcome.model, data.validation.x.shape[1:]),
         "machine": describe_machine(_device(task)),
+        "precision": _precision(task),
         "validation_loss": kept["validation_loss"],
         "validation_accuracy": kept["validation_accuracy"],
     }
@@ -321,6 +328,13 @@ def _card(task: Task, data: Data, outcome: Outcome) -> Card:
         training=training,
         provenance=_provenance(task),
     )
+
+
+def _precision(task: Task) -> str:
+    """Of the training; a classical learner is fitted in double precision."""
+    if task.entry.kind == "classical":
+        return "64-true"
+    return pick_precision(task.settings.precision, _device(task))
 
 
 def _provenance(task: Task) -> dict[str, Any]:
