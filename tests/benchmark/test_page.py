@@ -71,7 +71,7 @@ def test_counts_are_those_of_the_index(seen_set, page):
 def test_what_it_took_is_told(seen_set, page, tmp_path):
     (call,) = read_makings(seen_set)
     assert call.made == 8
-    assert "8 exposures were made in" in page
+    assert "8 exposures made in" in page
     assert "(1 call)" in page
     untimed = tmp_path / "set"
     shutil.copytree(seen_set, untimed)

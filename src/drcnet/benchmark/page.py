@@ -137,7 +137,7 @@ def _made(info: StoreInfo, calls: tuple[Making, ...]) -> str:
         workers = " or ".join(str(n) for n in sorted({one.workers for one in calls}))
         cores = " or ".join(str(n) for n in sorted({one.cores for one in calls}))
         lines.append(
-            f"{made} exposures were made in {seconds / 60:.1f} minutes by {workers} processes on "
+            f"{made} exposures made in {seconds / 60:.1f} minutes with --workers {workers} on "
             f"{cores} cores ({len(calls)} call{'s'[: len(calls) > 1]}), {busy / made:.1f} s of "
             "processor an exposure, lamps and calibrations included."
         )
