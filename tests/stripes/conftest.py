@@ -163,6 +163,16 @@ def make_scene(n_fiber=16, n_wave=400, *, dead=(), seed=5, flat_light=30000.0, *
     return Scene(profile, optics, throughput, flat, settings)
 
 
+def straight_scene(rng):
+    """Sixteen fibres that run straight, and their flat."""
+    profile = tiny_profile()
+    center = profile.fibers.centers()[:, None] + rng.uniform(-0.4, 0.4, (16, 1)) + np.zeros(400)
+    optics = Optics(center, np.full(center.shape, 7.0))
+    light = np.full((16, 400), 30000.0)
+    flat = make_frame(profile, render_light(profile, optics, light), rng, kind="flat")
+    return Scene(profile, optics, np.ones(16), flat, StripeSettings(row_start=40, row_stop=360))
+
+
 def with_counts(frame, counts, mask=None):
     return replace(frame, counts=counts, mask=frame.mask if mask is None else mask)
 
@@ -182,6 +192,7 @@ def renderer():
         render_light=render_light,
         make_frame=make_frame,
         make_scene=make_scene,
+        straight_scene=straight_scene,
         with_counts=with_counts,
         noiseless=noiseless,
     )
