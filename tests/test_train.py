@@ -302,6 +302,14 @@ def test_time_limit_ends_the_cycle_and_is_said(tiny_work, tmp_path):
     assert summary.seconds < 20
 
 
+def test_budget_of_processor_time(tiny_work, tmp_path):
+    settings = modern(epochs=10_000, max_seconds=0.5, clock="processor")
+    assert train(tiny_work, tmp_path / "run", settings).stopped == "time"
+    seen = read_card(tmp_path / "run").training
+    assert 0.5 <= seen["cpu_seconds"] < 20
+    assert seen["epochs"] <= pl.read_csv(tmp_path / "run" / "log.csv")["epoch"][-1]
+
+
 def test_keep_last(tiny_work, tmp_path):
     summary = train(tiny_work, tmp_path / "run", modern(keep="last", learning_rate=0.3, epochs=3))
     assert summary.best_epoch == 3

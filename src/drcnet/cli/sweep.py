@@ -19,6 +19,9 @@ def command(
     max_seconds: float | None = typer.Option(
         None, "--max-seconds", min=0.001, help="Time budget of each run of a network."
     ),
+    clock: str | None = typer.Option(
+        None, "--clock", help="What that counts: wall, or processor where others share it."
+    ),
     only: str | None = typer.Option(
         None, "--only", help="Only these lines, separated by commas: a part of the table."
     ),
@@ -34,7 +37,7 @@ def command(
     from drcnet.errors import ConfigError
     from drcnet.sweep import sweep
 
-    flags = {"recipe.max_seconds": max_seconds, "recipe.device": device}
+    flags = {"recipe.max_seconds": max_seconds, "recipe.clock": clock, "recipe.device": device}
     given = {key: value for key, value in flags.items() if value is not None}
     settings = load_settings(config, SweepSettings, given)
     if only is not None:

@@ -101,6 +101,9 @@ class TrainSettings(Frozen):
     """Stop training after so many seconds of training time. A one-cycle schedule then follows
     whichever is further, steps or clock, so that it always ends; the result depends on the
     machine's speed, and the card says how many epochs were reached."""
+    clock: Literal["wall", "processor"] = "wall"
+    """What `max_seconds` counts: time on the wall, or of the processor (of all threads together),
+    which gives equal budgets where other work shares the machine. Not for a GPU."""
     memory_gb: float | None = Field(default=None, gt=0)
     """Most memory (1e9 bytes) for the training stars' pixels: where they take more, they are read
     shard by shard while the network learns, in another order; none: all lie in memory."""

@@ -22,6 +22,8 @@ other work shared the machine, and fewer epochs were reached than a quiet one wo
 Weights are those of the lowest validation loss.
 """
 
+_CLOCKS = {"wall": "training time", "processor": "processor time (all threads together)"}
+
 _NAMES = {
     "view": "view",
     "parameters": "parameters",
@@ -86,7 +88,11 @@ def _conditions(
     machines = dict.fromkeys(card["training"].get("machine", "unknown") for card in done)
     rows = dict.fromkeys(str(card["training"]["stars"]) for card in done)
     limit = settings.recipe.max_seconds
-    budget = "no limit of time" if limit is None else f"{limit:g} s of training time a network"
+    budget = (
+        "no limit of time"
+        if limit is None
+        else f"{limit:g} s of {_CLOCKS[settings.recipe.clock]} a network"
+    )
     return (
         f"`drcnet sweep` with the file at the end of this page writes it. "
         f"{len(done)} of {len(finished)} runs finished; splits {', '.join(settings.splits)}; "
@@ -205,18 +211,18 @@ def _levels(table: pl.DataFrame) -> list[str]:
     """Whether a published model reached its published accuracy (of other stars)."""
     said = []
     for row in table.filter(~pl.col("noise")).iter_rows(named=True):
-        paper = published_accuracy().filter(
-            pl.col("model") == PUBLISHED_NAMES.get(row["model"], "")
-        )
+        name = PUBLISHED_NAMES.get(row["model"], "")
+        paper = published_accuracy().filter(pl.col("model") == name)
+        reached: dict[bool, list[str]] = {True: [], False: []}
         for wanted in paper.iter_rows(named=True):
             high = row.get(f"accuracy_{wanted['interval']}_high")
-            if high is None or math.isnan(high):
-                continue
-            reached = "reaches" if high >= wanted["accuracy"] else "stays below"
-            said.append(
-                f"- `{row['line']}` {reached} the published {wanted['accuracy']:.3f} at S/N "
-                f"{wanted['interval']} (here {_cell(row, wanted['interval'])})."
-            )
+            if high is not None and not math.isnan(high):
+                text = f"{wanted['interval']} ({wanted['accuracy']:.3f})"
+                reached[high >= wanted["accuracy"]].append(text)
+        words = {True: "its interval reaches the published value", False: "it stays below"}
+        parts = [f"{words[k]} at S/N {', '.join(v)}" for k, v in reached.items() if v]
+        if parts:
+            said.append(f"- `{row['line']}` after {row['epochs']:.1f} epochs: {'; '.join(parts)}.")
     return said
 
 

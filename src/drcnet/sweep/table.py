@@ -173,15 +173,26 @@ def _reason(done: list[Finished]) -> str:
     """What the log hints at; the first run that hints at something."""
     for one in done:
         log = one.read.log if one.read is not None else pl.DataFrame()
-        if len(log) < 2 or one.summary is None:
+        if one.summary is None:
+            continue
+        if len(log) < 2 and one.summary.stopped == "time":
+            return f"it hardly started: {_end(one)}"
+        if len(log) < 2:
             continue
         if one.summary.best_epoch == one.summary.epochs:
-            return "the validation loss was still falling when training stopped"
+            return f"its validation loss still fell when training stopped ({_end(one)})"
         if log["train_loss"][-1] < 0.5 * log["validation_loss"][-1]:
             return "it learns its training stars by heart"
         if log["train_loss"][-1] > 0.9 * log["train_loss"][0]:
             return "the training loss hardly fell"
     return "it was trained to its end"
+
+
+def _end(one: Finished) -> str:
+    """Say when a training ended, and by what."""
+    card = one.read.card if one.read is not None else {}
+    epochs = card["training"].get("epochs", card["epochs"])
+    return f"{epochs:.1f} epochs, stopped by {card['stopped']}"
 
 
 def _even(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

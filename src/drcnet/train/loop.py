@@ -282,9 +282,30 @@ def _set_up(
     )
 
 
+@dataclass(frozen=True)
+class _Watch:
+    """Training time up to now: what the state has, and what this epoch adds."""
+
+    wall: float
+    processor: float
+
+    @classmethod
+    def of(cls, state: State) -> "_Watch":
+        """Start an epoch."""
+        return cls(state.seconds - time.perf_counter(), state.cpu_seconds - time.process_time())
+
+    def read(self) -> tuple[float, float]:
+        """Seconds on the wall and of the processor."""
+        return self.wall + time.perf_counter(), self.processor + time.process_time()
+
+    def budget(self, settings: TrainSettings) -> float:
+        """Seconds of the clock that `max_seconds` means."""
+        return self.read()[settings.clock == "processor"]
+
+
 def _epoch(bench: _Bench, state: State) -> dict[str, float]:
     """Train one epoch and validate; gives the epoch's row of the log."""
-    t_start, cpu_start = time.perf_counter(), time.process_time()
+    watch = _Watch.of(state)
     settings, epoch = bench.settings, state.epoch + 1
     torch.manual_seed(_epoch_seed(settings.seed, epoch))  # dropout: nothing to save for a resume
     total = torch.zeros(2, dtype=torch.float64, device=bench.train.x.device)  # loss, hits
@@ -292,7 +313,7 @@ def _epoch(bench: _Bench, state: State) -> dict[str, float]:
     bench.model.train()
     with contextlib.closing(bench.batches(epoch)) as batches:
         for done, (x, label) in enumerate(batches, start=1):
-            clock = state.seconds + time.perf_counter() - t_start
+            clock = watch.budget(settings)
             if done > 1 and settings.max_seconds is not None and clock >= settings.max_seconds:
                 break
             rate = learning_rate(settings, _progress(bench, state.step, clock))
@@ -305,8 +326,7 @@ def _epoch(bench: _Bench, state: State) -> dict[str, float]:
     loss, accuracy = _validate(bench)
     state.epoch = epoch
     state.stars += seen
-    state.seconds += time.perf_counter() - t_start
-    state.cpu_seconds += time.process_time() - cpu_start
+    state.seconds, state.cpu_seconds = watch.read()
     values = (epoch, train_loss, hits, loss, accuracy, rate, round(state.seconds, 3))
     return dict(zip(LOG_COLUMNS, values, strict=True))
 
@@ -357,7 +377,8 @@ def _record(settings: TrainSettings, state: State, row: dict[str, float]) -> Non
         state.best_epoch = state.epoch
         weights = state.model.state_dict()
         state.best_weights = {name: value.detach().clone() for name, value in weights.items()}
-    if settings.max_seconds is not None and state.seconds >= settings.max_seconds:
+    spent = state.cpu_seconds if settings.clock == "processor" else state.seconds
+    if settings.max_seconds is not None and spent >= settings.max_seconds:
         state.stopped = "time"
     elif state.epoch >= settings.epochs:
         state.stopped = "epochs"
