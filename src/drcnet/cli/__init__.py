@@ -23,6 +23,7 @@ from drcnet.cli.models import command as models_command
 from drcnet.cli.prepare import command as prepare_command
 from drcnet.cli.report import command as report_command
 from drcnet.cli.robustness import command as robustness_command
+from drcnet.cli.saliency import command as saliency_command
 from drcnet.cli.simulate import command as simulate_command
 from drcnet.cli.split import command as split_command
 from drcnet.cli.sweep import command as sweep_command
@@ -56,6 +57,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "sweep": sweep_command,
     "evaluate": evaluate_command,
     "robustness": robustness_command,
+    "saliency": saliency_command,
     "report": report_command,
     "classify": classify_command,
     "extract": extract_command,

@@ -9,6 +9,8 @@ from drcnet.evaluate.style import MARKERS, color_of, new_figure
 
 __all__ = ["plot_robustness"]
 
+_APART = ("missing arm", "position", "repeats")  # points that no line should join
+
 
 def plot_robustness(table: pl.DataFrame, interval: str = "all") -> Any:
     """Draw accuracy against the level of each disturbance.
@@ -47,7 +49,9 @@ def _panel(ax: Any, shown: pl.DataFrame, name: str) -> None:
         rows = shown.filter(pl.col("run") == run)
         if name not in ("position", "repeats"):
             start = rows.filter(pl.col("disturbance") == "none")
-            start = start.with_columns(pl.lit("0").alias("text"))
+            start = start.with_columns(
+                pl.lit("neither" if name == "missing arm" else "0").alias("text")
+            )
             rows = pl.concat([start, rows.filter(pl.col("disturbance") == name)])
         else:
             rows = rows.filter(pl.col("disturbance") == name)
@@ -57,10 +61,12 @@ def _panel(ax: Any, shown: pl.DataFrame, name: str) -> None:
         spread = np.abs(rows.select("accuracy_low", "accuracy_high").to_numpy().T - value)
         ax.errorbar(
             place, value, np.nan_to_num(spread), color=color_of(number), capsize=2, label=run,
-            marker=MARKERS[number % len(MARKERS)], markersize=4, linewidth=1.1,
+            marker=MARKERS[number % len(MARKERS)], markersize=4, elinewidth=1.1,
+            linestyle="none" if name in _APART else "-", linewidth=1.1,
         )  # fmt: skip
         if number == 0:
-            ax.plot(place, rows["idle"], color="0.45", linestyle="--", linewidth=1)
+            ax.plot(np.arange(len(rows)), rows["idle"], color="0.45", linestyle="--", linewidth=1,
+                    marker="_", markersize=12)  # fmt: skip
     unit = shown.filter(pl.col("disturbance") == name)["unit"][0]
     ax.set_xticks(range(len(texts)), texts, fontsize=7)
     ax.set_title(f"{name} ({unit})" if unit else name, fontsize=8)

@@ -1,0 +1,137 @@
+"""What each pixel adds to an answer: integrated gradients, or hiding a window.
+
+Both compare a normalised star with a reference: itself smoothed along wavelength, so that only
+lines and bumps count, or a blank stripe. Shapes: N stars, S pixels across, L along wavelength.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv1d, pad
+
+from drcnet.config.robustness import SaliencySettings
+
+__all__ = ["hide_windows", "integrated_gradients", "randomised", "reference"]
+
+
+def reference(x: Tensor, settings: SaliencySettings) -> Tensor:
+    """What stars are compared with.
+
+    Parameters
+    ----------
+    x : Tensor, shape (N, 2, S, L) or (N, 2, L)
+        Normalised.
+    settings : SaliencySettings
+        Which reference, and how smooth.
+
+    Returns
+    -------
+    Tensor, shape of `x`
+        The stars without their lines (a Gaussian along wavelength, ends held), or zeros.
+    """
+    if settings.against == "zero":
+        return torch.zeros_like(x)
+    half = min(int(3 * settings.smooth), x.shape[-1] - 1)
+    place = torch.arange(-half, half + 1, device=x.device, dtype=x.dtype)
+    kernel = torch.exp(-0.5 * (place / settings.smooth) ** 2)
+    flat = pad(x.reshape(-1, 1, x.shape[-1]), (half, half), mode="replicate")
+    return conv1d(flat, (kernel / kernel.sum())[None, None]).reshape(x.shape)
+
+
+def integrated_gradients(
+    model: nn.Module, x: Tensor, blank: Tensor, label: Tensor, steps: int
+) -> Tensor:
+    """Integrate the gradient of an answer from a reference to the star.
+
+    Sundararajan, Taly & Yan 2017, equation 1, by the midpoint rule. The answer is the logit of
+    `label` less the average logit.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        In evaluation mode.
+    x, blank : Tensor, shape (N, 2, ...)
+        Stars and their references, normalised.
+    label : Tensor of int64, shape (N,)
+        Whose logit.
+    steps : int
+        Points between the two.
+
+    Returns
+    -------
+    Tensor, shape of `x`
+        Their sum over a star is, but for the steps, the answer's change from reference to star;
+        zeros where the model has no gradient.
+    """
+    total = torch.zeros_like(x)
+    for k in range(steps):
+        point = (blank + (k + 0.5) / steps * (x - blank)).detach().requires_grad_()
+        answer = _answer(model, point, label).sum()
+        if answer.requires_grad:  # a forest's does not
+            total += torch.autograd.grad(answer, point)[0]
+    return (x - blank) * total / steps
+
+
+@torch.no_grad()
+def hide_windows(model: nn.Module, x: Tensor, blank: Tensor, label: Tensor, width: int) -> Tensor:
+    """Hide one window of wavelengths after the other behind the reference.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        In evaluation mode.
+    x, blank : Tensor, shape (N, 2, ..., L)
+        Stars and their references, normalised.
+    label : Tensor of int64, shape (N,)
+        Whose logit.
+    width : int
+        Pixels.
+
+    Returns
+    -------
+    Tensor, shape (N, 2, L)
+        What the answer loses when the window is hidden, evenly over the window's pixels.
+    """
+    whole = _answer(model, x, label)
+    out = torch.zeros(len(x), x.shape[1], x.shape[-1], device=x.device)
+    for arm in range(x.shape[1]):
+        for start in range(0, x.shape[-1], width):
+            stop = min(start + width, x.shape[-1])
+            hidden = x.clone()
+            hidden[:, arm, ..., start:stop] = blank[:, arm, ..., start:stop]
+            lost = (whole - _answer(model, hidden, label)).to(out.dtype)
+            out[:, arm, start:stop] = lost[:, None] / (stop - start)
+    return out
+
+
+def randomised(model: nn.Module, seed: int) -> nn.Module:
+    """Give a model's weights other places: what it learnt is gone, their sizes are not.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Stays as it is.
+    seed : int
+        Which order.
+
+    Returns
+    -------
+    torch.nn.Module
+        A copy; each array of numbers in its state is shuffled within itself.
+    """
+    other = copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for name, values in other.state_dict().items():
+        if values.is_floating_point() and values.numel() > 1:
+            order = torch.randperm(values.numel(), generator=generator).to(values.device)
+            values = values.reshape(-1)[order].reshape(values.shape)  # noqa: PLW2901
+        state[name] = values
+    other.load_state_dict(state)
+    return other.eval()
+
+
+def _answer(model: nn.Module, x: Tensor, label: Tensor) -> Tensor:
+    logits = model(x)
+    return logits.gather(1, label[:, None])[:, 0] - logits.mean(dim=1)

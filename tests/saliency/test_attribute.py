@@ -1,0 +1,79 @@
+"""Attributions of models whose answer is known."""
+
+import pytest
+import torch
+from torch import nn
+
+from drcnet.config.robustness import SaliencySettings
+from drcnet.saliency.attribute import (
+    hide_windows,
+    integrated_gradients,
+    randomised,
+    reference,
+)
+
+LABEL = torch.tensor([0, 2])
+
+
+class Linear(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(2 * 3 * 20, 3)
+
+    def forward(self, x):
+        return self.layer(x.reshape(len(x), -1))
+
+
+@pytest.fixture
+def stars():
+    return torch.randn(2, 2, 3, 20, generator=torch.Generator().manual_seed(1))
+
+
+def test_a_linear_model_is_its_weights_times_the_departure(stars):
+    model = Linear()
+    blank = torch.zeros_like(stars)
+    found = integrated_gradients(model, stars, blank, LABEL, steps=2)
+    weight = model.layer.weight
+    own = (weight[LABEL] - weight.mean(dim=0)).reshape(stars.shape)
+    assert torch.allclose(found, own * stars, atol=1e-5)
+
+
+def test_attributions_add_up_to_the_change_of_the_answer(stars):
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(120, 16), nn.Softplus(), nn.Linear(16, 3))
+    blank = reference(stars, SaliencySettings(smooth=3.0))
+    found = integrated_gradients(model, stars, blank, LABEL, steps=64).sum(dim=(1, 2, 3))
+    change = model(stars) - model(blank)
+    own = change[torch.arange(2), LABEL] - change.mean(dim=1)
+    assert torch.allclose(found, own, atol=1e-3)
+
+
+def test_hiding_windows_of_a_linear_model_gives_the_same_sums(stars):
+    model = Linear()
+    blank = torch.zeros_like(stars)
+    exact = integrated_gradients(model, stars, blank, LABEL, steps=2).sum(dim=2)
+    hidden = hide_windows(model, stars, blank, LABEL, width=5)
+    assert torch.allclose(
+        hidden.reshape(2, 2, 4, 5).sum(-1), exact.reshape(2, 2, 4, 5).sum(-1), atol=1e-5
+    )
+
+
+def test_the_smooth_reference_keeps_a_slope_and_drops_a_line():
+    x = torch.arange(400.0).repeat(1, 2, 1) / 100
+    lined = x.clone()
+    lined[..., 200] -= 3
+    smooth = reference(lined, SaliencySettings(smooth=20.0))
+    inner = slice(80, 320)
+    assert torch.allclose(smooth[..., inner], x[..., inner], atol=0.1)
+    assert reference(x, SaliencySettings(against="zero")).abs().max() == 0
+
+
+def test_randomised_weights_are_the_same_numbers_elsewhere():
+    model = Linear()
+    before = model.layer.weight.clone()
+    other = randomised(model, 4)
+    assert torch.equal(model.layer.weight, before)
+    assert not torch.equal(other.layer.weight, before)
+    assert torch.equal(other.layer.weight.flatten().sort()[0], before.flatten().sort()[0])
+    assert torch.equal(randomised(model, 4).layer.weight, other.layer.weight)
