@@ -87,6 +87,8 @@ def test_every_fibre_is_a_row(fakes, night, run):
         "p_F",
         "p_G",
         "p_K",
+        "prediction_set",
+        "reject",
         "snr_blue",
         "snr_red",
         "snrr_measured",
@@ -111,6 +113,41 @@ def test_every_fibre_is_a_row(fakes, night, run):
     best = told.select("p_F", "p_G", "p_K").to_numpy().argmax(axis=1)
     assert told["class"].to_list() == [CLASSES[k] for k in best]
     assert set(told["reason"]) == {""}
+
+
+def test_a_calibrated_run_says_what_it_doubts(fakes, night, run, monkeypatch):
+    plain = classify(night, run, workers=1).table
+    assert plain["prediction_set"].null_count() == plain["reject"].null_count() == len(plain)
+
+    class Doubts:
+        classes = CLASSES
+
+        def snrr(self, snr_red):
+            return np.arange(len(snr_red), dtype=float)
+
+        def probabilities(self, p, snrr):
+            return np.sqrt(p) / np.sqrt(p).sum(axis=1, keepdims=True)
+
+        def sets(self, p, snrr):
+            return p > 0.3
+
+        def reject(self, light, snrr):
+            assert light.shape[:2] == (len(snrr), 2)
+            return ["fainter than S/N 2" if snr < 3 else "" for snr in snrr]
+
+    monkeypatch.setattr(room, "read_calibration", lambda run, weights=None: Doubts())
+    table = classify(night, run, workers=1).table
+    assert table["class"].to_list() == plain["class"].to_list()
+    told = table.filter(pl.col("class").is_not_null())
+    dull, sharp = (
+        t.select("p_F", "p_G", "p_K").to_numpy() for t in (told, plain.drop_nulls("class"))
+    )
+    np.testing.assert_allclose(dull, np.sqrt(sharp) / np.sqrt(sharp).sum(axis=1, keepdims=True))
+    for p, names in zip(dull, told["prediction_set"], strict=True):
+        assert names == ",".join(np.array(CLASSES)[p > 0.3])
+    assert set(told.filter(pl.col("fiberid") <= 3)["reject"]) == {"fainter than S/N 2"}
+    assert set(told.filter(pl.col("fiberid") > 3)["reject"]) == {""}
+    assert table.filter(pl.col("class").is_null())["reject"].null_count() == 4
 
 
 @pytest.mark.parametrize("view", ["stripes", "box", "optimal"])

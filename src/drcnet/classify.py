@@ -16,6 +16,9 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from drcnet.calibrate.conformal import set_names
+from drcnet.calibrate.product import FILE as CALIBRATION
+from drcnet.calibrate.product import Calibration, read_calibration
 from drcnet.checkpoint import Card, Classifier, load_classifier
 from drcnet.classify_tables import check_output, write_table
 from drcnet.config import StripeSettings
@@ -32,11 +35,13 @@ from drcnet.dataset.parallel import run_tasks
 from drcnet.dataset.store import ARMS, Progress
 from drcnet.frames.night import Exposure, Night, scan_night, with_calibrations
 from drcnet.instruments import load_instrument
-from drcnet.provenance import make_provenance
+from drcnet.provenance import file_digest, make_provenance
 from drcnet.stripes.flags import FiberFlag, flag_names
 from drcnet.stripes.snr import measured_snrr
 
 __all__ = ["Classified", "FrameTask", "classify", "classify_frame", "classify_stripes"]
+
+_Doubts = dict[str, list[str | None]]
 
 _REJECTED = (BLOCKING & ~FiberFlag.SKY_FIBER) | FiberFlag.NO_SIGNAL
 """No class is given where there is no light, or none above the sky. Which fibres look at sky is a
@@ -51,8 +56,12 @@ class Classified:
     ----------
     table : DataFrame
         One row a fibre of each exposure: exposure, lmjm, spid, fiberid, class (null where there
-        is none), p_CLASS of each class, snr_blue, snr_red (`snr_frame`), snrr_measured
-        (this exposure in the meaning of the catalogue's snrr), flags, flag_names, reason.
+        is none), p_CLASS of each class, prediction_set, reject, snr_blue, snr_red
+        (`snr_frame`), snrr_measured
+        (this exposure in the meaning of the catalogue's snrr), flags, flag_names, reason. Where
+        the run was calibrated, p_CLASS are calibrated, `prediction_set` names the classes that
+        may not be excluded, and `reject` says why a class should not be believed (empty for
+        none); else these two are null.
     problems : tuple of str
         Frames and files that could not be used, one line each.
     """
@@ -142,6 +151,7 @@ def classify(
     if output is not None:
         check_output(Path(output), overwrite=overwrite)
     card = load_classifier(Path(checkpoint), device).card
+    read_calibration(Path(checkpoint), weights=card.weights)  # damage shows before any work
     profile = load_instrument(card.instrument)
     given = [Path(frames)] if isinstance(frames, str | Path) else [Path(f) for f in frames]
     night = scan_night(with_calibrations(given, profile), profile, flats=flats)
@@ -173,6 +183,7 @@ def classify_frame(task: FrameTask) -> pl.DataFrame:
     if task.threads is not None:
         torch.set_num_threads(task.threads)
     classifier = load_classifier(task.checkpoint, task.device)
+    calibration = read_calibration(task.checkpoint, weights=classifier.card.weights)
     measured = measure_exposure(
         task.exposure,
         task.calibrations,
@@ -180,10 +191,12 @@ def classify_frame(task: FrameTask) -> pl.DataFrame:
         StripeSettings(**classifier.card.stripes),
         scratch=task.scratch,
     )
-    return classify_stripes(measured, classifier)
+    return classify_stripes(measured, classifier, calibration)
 
 
-def classify_stripes(measured: ExposureStripes, classifier: Classifier) -> pl.DataFrame:
+def classify_stripes(
+    measured: ExposureStripes, classifier: Classifier, calibration: Calibration | None = None
+) -> pl.DataFrame:
     """Classify the fibres of one measured exposure.
 
     Parameters
@@ -192,6 +205,8 @@ def classify_stripes(measured: ExposureStripes, classifier: Classifier) -> pl.Da
         One exposure.
     classifier : Classifier
         A trained model.
+    calibration : Calibration, optional
+        How sure it may be.
 
     Returns
     -------
@@ -209,7 +224,10 @@ def classify_stripes(measured: ExposureStripes, classifier: Classifier) -> pl.Da
         seen = [see(view, partial(getattr, measured.arms[arm]))[chosen] for arm in ARMS]
         x = np.stack(seen, axis=1)
         probability[chosen] = classifier.probabilities(x)
-    known = np.isfinite(probability).all(axis=1)
+    known = np.asarray(np.isfinite(probability).all(axis=1))
+    doubts: _Doubts = {name: [None] * len(fibers) for name in ("prediction_set", "reject")}
+    if calibration is not None:
+        probability, doubts = _doubt(measured, calibration, probability, known)
     best = np.where(known, np.nan_to_num(probability).argmax(axis=1), -1)
     reasons = [
         fibers["reason"][i] or rejected[i] or ("" if known[i] else "no light in one of its arms")
@@ -221,6 +239,7 @@ def classify_stripes(measured: ExposureStripes, classifier: Classifier) -> pl.Da
             pl.Series(f"p_{name}", probability[:, k]).fill_nan(None)
             for k, name in enumerate(classes)
         ),
+        *(pl.Series(name, values, dtype=pl.String) for name, values in doubts.items()),
         fibers["snr_blue"].fill_nan(None),
         fibers["snr_red"].fill_nan(None),
         pl.Series("snrr_measured", _snrr(measured, classifier.card)).fill_nan(None),
@@ -228,6 +247,32 @@ def classify_stripes(measured: ExposureStripes, classifier: Classifier) -> pl.Da
         pl.Series("flag_names", [flag_names(int(bits)) for bits in flags]),
         pl.Series("reason", reasons),
     )
+
+
+def _doubt(
+    measured: ExposureStripes,
+    calibration: Calibration,
+    probability: NDArray[np.float64],
+    known: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], _Doubts]:
+    """Calibrate probabilities; prediction set and refusal of every fibre that has a class."""
+    sets: list[str | None] = [None] * len(known)
+    refusals: list[str | None] = [None] * len(known)
+    at = np.flatnonzero(known)
+    if not len(at):
+        return probability, {"prediction_set": sets, "reject": refusals}
+    snrr = calibration.snrr(measured.arms["red"].snr)[at]
+    probability = probability.copy()
+    probability[at] = calibration.probabilities(probability[at], snrr)
+    light = see("optimal-sky", partial(_both_arms, measured))[at]
+    names = set_names(calibration.sets(probability[at], snrr), calibration.classes)
+    for k, name, why in zip(at, names, calibration.reject(light, snrr), strict=True):
+        sets[k], refusals[k] = name, why
+    return probability, {"prediction_set": sets, "reject": refusals}
+
+
+def _both_arms(measured: ExposureStripes, name: str) -> NDArray[Any]:
+    return np.stack([getattr(measured.arms[arm], name) for arm in ARMS], axis=1)
 
 
 def _snrr(measured: ExposureStripes, card: Card) -> NDArray[np.float64]:
@@ -275,6 +320,7 @@ def _problems(night: Night, table: pl.DataFrame) -> tuple[str, ...]:
 
 def _provenance(card: Card, checkpoint: Path, night: Night) -> dict[str, Any]:
     """What made the table: the model by the digest of its weights, the frames by theirs."""
+    doubts = checkpoint / CALIBRATION
     files = [arm.object for e in night.exposures for arm in (e.blue, e.red) if arm is not None]
     what = {
         "run": checkpoint.name,
@@ -285,5 +331,6 @@ def _provenance(card: Card, checkpoint: Path, night: Night) -> dict[str, Any]:
         "normalize": card.normalize,
         "stripes": card.stripes,
         "snr": "snr_frame: one exposure, per native pixel, measured here",
+        "calibration": file_digest(doubts) if doubts.is_file() else "none",
     }
     return make_provenance(what, inputs=input_digests(files), seed=card.seed)

@@ -11,6 +11,7 @@ import typer
 
 from drcnet import __version__
 from drcnet.cli.benchmark import app as benchmark_app
+from drcnet.cli.calibrate import command as calibrate_command
 from drcnet.cli.catalog import app as catalog_app
 from drcnet.cli.check import command as check_command
 from drcnet.cli.classify import command as classify_command
@@ -55,6 +56,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": prepare_command,
     "train": train_command,
     "sweep": sweep_command,
+    "calibrate": calibrate_command,
     "evaluate": evaluate_command,
     "robustness": robustness_command,
     "saliency": saliency_command,

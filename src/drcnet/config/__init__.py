@@ -5,6 +5,7 @@ the line below it. A product records the settings that made it.
 """
 
 from drcnet.config.base import load_settings, settings_toml
+from drcnet.config.calibrate import CalibrateSettings
 from drcnet.config.evaluate import EvaluateSettings
 from drcnet.config.prepare import PrepareSettings, StripeSettings
 from drcnet.config.simulate import SimulateSettings
@@ -16,6 +17,7 @@ from drcnet.config.whole import BenchmarkSettings, Settings
 __all__ = [
     "AugmentSettings",
     "BenchmarkSettings",
+    "CalibrateSettings",
     "EvaluateSettings",
     "PrepareSettings",
     "Settings",

@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from drcnet.config.base import Frozen
+from drcnet.config.calibrate import CalibrateSettings
 from drcnet.config.evaluate import EvaluateSettings
 from drcnet.config.prepare import PrepareSettings
 from drcnet.config.simulate import SimulateSettings
@@ -50,4 +51,5 @@ class Settings(Frozen):
     split: SplitSettings = SplitSettings()
     train: dict[str, TrainSettings] = Field(default={})
     """Run name to training settings: `[train.drcnet]`, `[train.rcnet]`, ..."""
+    calibrate: CalibrateSettings = CalibrateSettings()
     evaluate: EvaluateSettings = EvaluateSettings()

@@ -1,23 +1,27 @@
 """Run folders in; `metrics.ecsv`, `confusion.ecsv` and figures out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from drcnet.config import EvaluateSettings
+from drcnet.config import EvaluateSettings, load_settings, settings_toml
 from drcnet.errors import RunError
 from drcnet.evaluate.calibration import reliability_table
 from drcnet.evaluate.comparison import accuracy_curve, compare_runs
+from drcnet.evaluate.doubt import calibrated_run, coverage_table, doubt_table, risk_table
 from drcnet.evaluate.metrics import score_run
 from drcnet.evaluate.runs import Run, order_intervals, read_run
 from drcnet.evaluate.tables import accuracy_table, metrics_table, write_ecsv
-from drcnet.provenance import file_digest, make_provenance
+from drcnet.provenance import atomic_write, file_digest, make_provenance
 
-__all__ = ["Evaluation", "assess", "evaluate"]
+__all__ = ["EVALUATED", "Evaluation", "assess", "evaluate", "settings_of"]
+
+EVALUATED = "evaluate.toml"
+"""The settings that a run folder was evaluated with last."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +43,10 @@ class Evaluation:
         As in `comparison.compare_runs`, for every pair of runs that share test rows.
     curves : DataFrame
         As in `comparison.accuracy_curve`.
+    doubt, coverage, risk : DataFrame
+        As in `doubt.doubt_table`, `doubt.coverage_table` and `doubt.risk_table`.
+    reliability_calibrated : DataFrame
+        As `reliability`, of the runs that have a calibration.
     """
 
     runs: tuple[Run, ...]
@@ -48,6 +56,10 @@ class Evaluation:
     reliability: pl.DataFrame
     comparisons: pl.DataFrame
     curves: pl.DataFrame
+    doubt: pl.DataFrame = field(default_factory=pl.DataFrame)
+    coverage: pl.DataFrame = field(default_factory=pl.DataFrame)
+    risk: pl.DataFrame = field(default_factory=pl.DataFrame)
+    reliability_calibrated: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     def summary(self) -> pl.DataFrame:
         """Set the runs side by side, one row an interval, for people to read.
@@ -85,6 +97,11 @@ def assess(runs: Sequence[Run], settings: EvaluateSettings) -> Evaluation:
     scored = [score_run(run, settings, names) for run in runs]
     scores = pl.concat([s.scores for s in scored])
     classes = pl.concat([s.classes for s in scored])
+    after = [
+        reliability_table(calibrated_run(run), settings.reliability_bins)
+        for run in runs
+        if run.calibration is not None
+    ]
     pairs = [compare_runs(a, b, settings) for a, b in combinations(runs, 2) if _share_rows(a, b)]
     return Evaluation(
         runs=tuple(runs),
@@ -94,6 +111,10 @@ def assess(runs: Sequence[Run], settings: EvaluateSettings) -> Evaluation:
         reliability=pl.concat([reliability_table(r, settings.reliability_bins) for r in runs]),
         comparisons=pl.concat(pairs) if pairs else pl.DataFrame(),
         curves=pl.concat([accuracy_curve(run, settings) for run in runs]),
+        doubt=pl.concat([doubt_table(run, settings) for run in runs]),
+        coverage=pl.concat([coverage_table(run, settings) for run in runs]),
+        risk=pl.concat([risk_table(run) for run in runs]),
+        reliability_calibrated=pl.concat(after) if after else pl.DataFrame(),
     )
 
 
@@ -110,8 +131,9 @@ def evaluate(runs: Sequence[Path], settings: EvaluateSettings | None = None) -> 
     Returns
     -------
     Evaluation
-        All tables. `metrics.ecsv`, `confusion.ecsv` and, unless the settings say no,
-        `figures/*.png` are written into each run folder.
+        All tables. `metrics.ecsv`, `confusion.ecsv`, `doubt.ecsv`, `coverage.ecsv`, `risk.ecsv`,
+        `evaluate.toml` and, unless the settings say no, `figures/*.png` are written into each
+        run folder.
 
     Raises
     ------
@@ -125,6 +147,33 @@ def evaluate(runs: Sequence[Path], settings: EvaluateSettings | None = None) -> 
     return result
 
 
+def settings_of(runs: Sequence[Path]) -> EvaluateSettings:
+    """Find the settings that some run folders were evaluated with.
+
+    Parameters
+    ----------
+    runs : sequence of Path
+        Run folders.
+
+    Returns
+    -------
+    EvaluateSettings
+        Of `evaluate.toml` in them; the defaults where no folder has one.
+
+    Raises
+    ------
+    RunError
+        The folders were evaluated with different settings: evaluate them together first.
+    """
+    paths = [Path(run) / EVALUATED for run in runs if (Path(run) / EVALUATED).is_file()]
+    found = [load_settings(path, EvaluateSettings) for path in paths]
+    for path, one in zip(paths, found, strict=True):
+        if one != found[0]:
+            wanted = f"the settings of {paths[0]} ('drcnet evaluate' gives runs the same)"
+            raise RunError(path, wanted, "others")
+    return found[0] if found else EvaluateSettings()
+
+
 def _write(run: Run, result: Evaluation, settings: EvaluateSettings) -> None:
     inputs = {"predictions.parquet": file_digest(run.folder / "predictions.parquet")}
     origin: dict[str, Any] = make_provenance(
@@ -133,6 +182,11 @@ def _write(run: Run, result: Evaluation, settings: EvaluateSettings) -> None:
     mine = pl.col("run") == run.name
     write_ecsv(result.scores.filter(mine), run.folder / "metrics.ecsv", origin)
     write_ecsv(result.confusion.filter(mine), run.folder / "confusion.ecsv", origin)
+    for name in ("doubt", "coverage", "risk"):
+        write_ecsv(getattr(result, name).filter(mine), run.folder / f"{name}.ecsv", origin)
+    settings_file = run.folder / EVALUATED
+    with atomic_write(settings_file) as path:
+        path.write_text(settings_toml(settings), encoding="utf-8")
     if settings.figures:
         from drcnet.evaluate.figures import save_run_figures  # noqa: PLC0415
 

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from drcnet.errors import RunError
+from drcnet.calibrate.product import Calibration, read_calibration
+from drcnet.errors import CheckpointError, RunError
 
 __all__ = ["INTERVALS", "Run", "order_intervals", "probabilities", "read_run"]
 
@@ -42,6 +43,8 @@ class Run:
         What `settings.toml` says; empty where there is none.
     log : DataFrame
         `log.csv` as it is; empty where there is none.
+    calibration : Calibration or None
+        `calibration.json`; None where there is none.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Run:
     card: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     log: pl.DataFrame = field(default_factory=pl.DataFrame)
+    calibration: Calibration | None = None
 
     @property
     def model(self) -> str:
@@ -104,6 +108,7 @@ def read_run(folder: Path) -> Run:
     card = _read_mapping(folder / "card.json")
     predictions = _checked(predictions, path)
     classes = _classes(predictions, card, path)
+    calibration = _read_calibration(folder, card, classes)
     return Run(
         name=folder.resolve().name,
         folder=folder,
@@ -112,6 +117,7 @@ def read_run(folder: Path) -> Run:
         card=card,
         settings=_read_mapping(folder / "settings.toml"),
         log=_read_log(folder / "log.csv"),
+        calibration=calibration,
     )
 
 
@@ -191,6 +197,19 @@ def _classes(predictions: pl.DataFrame, card: Mapping[str, Any], path: Path) -> 
     if unknown:
         raise RunError(path, f"classes {', '.join(classes)}", f"the class {unknown[0]!r}")
     return classes
+
+
+def _read_calibration(
+    folder: Path, card: Mapping[str, Any], classes: tuple[str, ...]
+) -> Calibration | None:
+    try:
+        found = read_calibration(folder, weights=card.get("weights"))
+    except CheckpointError as err:
+        raise RunError(err.where, err.wanted, err.came) from err
+    if found is not None and found.classes != classes:
+        wanted = f"the classes {', '.join(classes)}"
+        raise RunError(folder / "calibration.json", wanted, ", ".join(found.classes))
+    return found
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
