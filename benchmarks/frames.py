@@ -1,14 +1,18 @@
 """Speed and memory of the way from a raw frame to stripes, as ratios to one NumPy boxcar.
 
-    python benchmarks/frames.py [--repeat 9] [--out docs/results/frames.md]
+    python benchmarks/frames.py --out docs/results/frames.md [--repeat 15] [--oracle PYTHON]
 
 The frames are drawn here: 250 fibres of Gaussian profile on the geometry of `lamost-lrs`, 4136 x
 4160 uint16. The unit, BASE, is one vectorised NumPy boxcar of all fibres from the uint16 array in
-the same run: gather 250 x 3000 x 11 pixels and sum them. Other packages are timed beside ours
-only where they are installed; they are never installed for it.
+the same run, overscan included: the mean of each amplifier's overscan in every row, 250 x 3000 x
+11 pixels gathered and summed, and the one taken off the other. Our cut, boxcar, whole pass and
+tracing start at the same array and find the overscan's level themselves (`overscan_levels`, row
+by row as BASE does; the default, smoothed along the rows, is a line of its own).
 
-Times are processor time, the least of some calls, so that other work on the machine disturbs
-little; wall time is said where it is meant. BLAS is held to one thread.
+Times are processor time, the least of some calls taken in turn with those of BASE, so that other
+work on the machine disturbs little; wall time is said where it is meant. BLAS is held to one
+thread. Other packages are timed beside ours where they are importable, here or by the interpreter
+that `--oracle` names; they are never installed for it, and the work is in `rivals.py`.
 """
 
 # ruff: noqa: E402 (threads are set before NumPy is loaded)
@@ -16,11 +20,15 @@ import argparse
 import contextlib
 import ctypes
 import importlib.util
+import json
 import os
+import platform
+import subprocess
+import sys
 import tempfile
 import threading
 import time
-import warnings
+from dataclasses import replace
 from pathlib import Path
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -31,6 +39,7 @@ from astropy.io import fits
 
 from drcnet.config import StripeSettings
 from drcnet.frames.frame import Frame, FrameName
+from drcnet.frames.overscan import overscan_levels
 from drcnet.frames.read import read_frame
 from drcnet.instruments import load_instrument
 from drcnet.stripes.boxcar import sum_stripes
@@ -42,7 +51,6 @@ from drcnet.stripes.trace import trace_flat
 
 NAME = "ro-01b-20150923200000-0001-80000000"
 FORMATS = (".fit", ".fit.gz", ".fits.fz")
-SOME = 10  # fibres that slow packages are timed on; their time is scaled to 250
 
 
 def draw(profile, light, kind, seed):
@@ -111,95 +119,119 @@ def peak_memory(function):
     return max(seen) - seen[0]
 
 
-def ours(frames, calibration, boxcar, repeat):
-    """Rows of the table: name, seconds, target."""
+def in_turn(jobs, repeat, clock=time.process_time):
+    """Least time of every job, the jobs taken in turn so that all meet the same machine."""
+    for job in jobs.values():
+        job()
+    turns = [{name: once(job, clock) for name, job in jobs.items()} for _ in range(repeat)]
+    return {name: min(turn[name] for turn in turns) for name in jobs}
+
+
+def base_boxcar(counts, windows, settings):
+    """BASE: overscan, gather and sum in plain NumPy."""
+    profile = load_instrument("lamost-lrs")
+    rows = np.arange(settings.row_start, settings.row_stop)
+    border = profile.amplifiers[0].data_x[1]
+
+    def boxcar():
+        over = [counts[:, slice(*amp.overscan_x)].mean(axis=1) for amp in profile.amplifiers]
+        level = np.stack(over)[:, rows]
+        x = windows.first[:, :, None] + np.arange(settings.width)
+        light = counts[rows[None, :, None], x].sum(axis=2, dtype=np.float32)
+        right = (windows.first[:, :1] >= border).astype(np.int64)
+        return light - settings.width * level[right, np.arange(settings.rows)]
+
+    return boxcar
+
+
+def calibrated(frame):
+    """The same frame with a master bias and a bad-pixel mask, as a survey's are."""
+    rng = np.random.default_rng(5)
+    shape = frame.counts.shape
+    bias = rng.normal(0.0, 1.5, shape).astype(np.float32)
+    return replace(frame, bias=bias, mask=rng.random(shape) < 1e-4)
+
+
+def our_jobs(frames, calibration):
+    """Name to call, each from the uint16 array before overscan, and what it is held against."""
+    counts, frame, flat = frames
+    full, settings = calibrated(frame), StripeSettings()
+    windows = make_windows(calibration.traces, settings)
+
+    def fresh(some, way="row"):
+        raw = counts if some is not flat else flat.counts.base
+        level, _ = overscan_levels(raw, some.profile, "blue", way)
+        return replace(some, pedestal=level)
+
+    def whole_pass(some):
+        shapes = make_shapes(calibration.profile, calibration.traces, windows)
+        return extract_stripes(frame_pixels(fresh(some)), windows, shapes, make_rules(settings))
+
+    used = cut_stripes(frame_pixels(frame), windows)
+    spare = full.bias.copy()
+    known, known_full = frame_pixels(frame), frame_pixels(full)
+
+    def floor(biased):
+        counts.copy()
+        used[0][:] = 1.0
+        if biased:  # the stripes hold two thirds of the pixels
+            np.copyto(spare[:2048], full.bias[:2048])
+            full.mask.any()
+
+    return {
+        "overscan, row by row": (lambda: fresh(frame), ""),
+        "overscan, smoothed (the default)": (lambda: fresh(frame, "smooth"), ""),
+        "cut": (lambda: cut_stripes(frame_pixels(fresh(frame)), windows), 0.12),
+        "cut, master bias and bad pixels": (
+            lambda: cut_stripes(frame_pixels(fresh(full)), windows),
+            "",
+        ),
+        "cut alone, the level known": (lambda: cut_stripes(known, windows, out=used), ""),
+        "cut alone, master bias and bad pixels": (
+            lambda: cut_stripes(known_full, windows, out=used),
+            "",
+        ),
+        "floor: copy the frame, write the stripes": (lambda: floor(biased=False), ""),
+        "floor, master bias and bad pixels read too": (lambda: floor(biased=True), ""),
+        "boxcar": (lambda: sum_stripes(frame_pixels(fresh(frame)), windows), 0.26),
+        "boxcar, master bias": (lambda: sum_stripes(frame_pixels(fresh(full)), windows), ""),
+        "whole pass: cut, boxcar, masked optimal, variance": (lambda: whole_pass(frame), 2.5),
+        "whole pass, master bias and bad pixels": (lambda: whole_pass(full), ""),
+        "trace a flat": (lambda: trace_flat(fresh(flat), settings), 1.0),
+    }
+
+
+def ours(frames, calibration, repeat):
+    """BASE's processor time, and rows of the table: name, ratio to BASE, target."""
     counts, frame, flat = frames
     settings = StripeSettings()
     windows = make_windows(calibration.traces, settings)
-    pixels = frame_pixels(frame)
-
-    def whole_pass():
-        shapes = make_shapes(calibration.profile, calibration.traces, windows)
-        return extract_stripes(pixels, windows, shapes, make_rules(settings))
-
-    wall = time.perf_counter
-    stripes = np.empty((250, settings.width, settings.rows), np.float32)
-
-    def copied():
-        counts.copy()
-        stripes[:] = 1.0
-
-    return [
-        ("cut", best(lambda: cut_stripes(pixels, windows), repeat), 0.12),
-        ("boxcar", best(lambda: sum_stripes(pixels, windows), repeat), 0.26),
-        ("BASE itself, wall time", best(boxcar, repeat, wall), ""),
-        ("cut, wall time, 1 thread", best(lambda: cut_stripes(pixels, windows), repeat, wall), ""),
-        (
-            "cut, wall time, 2 threads",
-            best(lambda: cut_stripes(pixels, windows, threads=2), repeat, wall),
-            "",
+    boxcar = base_boxcar(counts, windows, settings)
+    table = our_jobs(frames, calibration)
+    jobs = {"BASE": boxcar} | {name: job for name, (job, _) in table.items()}
+    seconds = in_turn(jobs, repeat)
+    rows = [(name, seconds[name] / seconds["BASE"], table[name][1]) for name in table]
+    slow = {
+        "one arm, all steps (measure_arm)": lambda: measure_arm(frame, calibration, settings),
+        "calibrate an arm, without an arc": lambda: calibrate_arm(
+            flat, None, flat.profile, settings
         ),
-        (
-            "boxcar, wall time, 2 threads",
-            best(lambda: sum_stripes(pixels, windows, threads=2), repeat, wall),
-            "",
-        ),
-        ("floor: copy the frame, write the stripes", best(copied, repeat), ""),
-        ("whole pass: cut, boxcar, masked optimal, variance", best(whole_pass, repeat), 2.5),
-        ("trace a flat", best(lambda: trace_flat(flat, settings), repeat), 1.0),
-        (
-            "one arm, all steps (measure_arm)",
-            best(lambda: measure_arm(frame, calibration, settings), 3),
-            "",
-        ),
-        (
-            "calibrate an arm, without an arc",
-            once(lambda: calibrate_arm(flat, None, flat.profile, settings)),
-            "",
-        ),
-    ]
-
-
-def rivals(counts, windows):
-    """Other packages on the same work, where they are installed: name, seconds, target."""
-    found = []
-    if importlib.util.find_spec("astroscrappy"):
-        import astroscrappy
-
-        image = counts[:, :4096].astype(np.float32)
-        seconds = once(lambda: astroscrappy.detect_cosmics(image))
-        found.append((f"astroscrappy {astroscrappy.__version__} detect_cosmics", seconds, ""))
-    if importlib.util.find_spec("specreduce"):
-        found += specreduce_rows(counts, windows)
-    return found
-
-
-def specreduce_rows(counts, windows):
-    import specreduce
-    from astropy.nddata import NDData, StdDevUncertainty
-    from specreduce.extract import BoxcarExtract, HorneExtract
-    from specreduce.tracing import FitTrace, FlatTrace
-
-    cuts = []
-    for fiber in range(0, 250, 250 // SOME):
-        low = int(windows.center[fiber, 1500]) - 10
-        light = counts[500:3500, max(low, 0) : low + 21].T.astype(float)
-        cuts.append(
-            NDData(light, uncertainty=StdDevUncertainty(np.sqrt(light + 16.0)), unit="adu")
-        )
-
-    def every(work):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return once(lambda: [work(cut) for cut in cuts]) * 250 / len(cuts)
-
-    jobs = {
-        "FitTrace": lambda cut: FitTrace(cut, bins=40, guess=10, window=5),
-        "BoxcarExtract": lambda cut: BoxcarExtract(cut, FlatTrace(cut, 10.0), width=11).spectrum,
-        "HorneExtract": lambda cut: HorneExtract(cut, FlatTrace(cut, 10.0)).spectrum,
     }
-    label = f"specreduce {specreduce.__version__}"
-    return [(f"{label} {name}, cut-outs of 250", every(job), "") for name, job in jobs.items()]
+    found = in_turn({"BASE": boxcar} | slow, 3)
+    rows += [(name, found[name] / found["BASE"], "") for name in slow]
+    pixels = frame_pixels(calibrated(frame))
+    threaded = {"BASE": boxcar}
+    for threads in (1, 2):
+        end = f"wall time, {threads} thread{'s' * (threads > 1)}"
+        threaded[f"cut alone, master bias and bad pixels, {end}"] = lambda threads=threads: (
+            cut_stripes(pixels, windows, threads=threads)
+        )
+        threaded[f"boxcar alone, master bias, {end}"] = lambda threads=threads: sum_stripes(
+            pixels, windows, threads=threads
+        )
+    found = in_turn(threaded, repeat, time.perf_counter)
+    rows += [(name, found[name] / found["BASE"], "") for name in threaded if name != "BASE"]
+    return seconds["BASE"], rows
 
 
 def write_files(counts, folder):
@@ -266,58 +298,97 @@ def throughput(counts, calibration, base, repeat):
     return lines
 
 
-def table(rows, base):
+def table(rows):
     lines = ["| step | ratio to BASE | target |", "|---|---|---|"]
-    return lines + [
-        f"| {name} | {seconds / base:.2f} | {target} |" for name, seconds, target in rows
-    ]
+    return lines + [f"| {name} | {ratio:.2f} | {target} |" for name, ratio, target in rows]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeat", type=int, default=9)
-    parser.add_argument("--out", type=Path, help="also write the tables to this file")
-    args = parser.parse_args()
+def rivals(counts, windows, base, oracle):
+    """Rows of other packages, timed by another interpreter, and what there is to say of it."""
+    with tempfile.TemporaryDirectory() as name:
+        given = Path(name) / "frame.npz"
+        np.savez(given, counts=counts, center=windows.center)
+        script = Path(__file__).with_name("rivals.py")
+        command = [oracle or sys.executable, str(script), str(given)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    rows = json.loads(done.stdout.splitlines()[-1])
+    said = " ".join(row[0] for row in rows)
+    missing = [package for package in ("astroscrappy", "specreduce") if package not in said]
+    note = f"Not timed, for want of it: {', '.join(missing)}." if missing else ""
+    return [(name, seconds / base, target) for name, seconds, target in rows], note
+
+
+def memory_row(counts):
+    """Peak memory of `measure_arm`, in a process of its own."""
+    command = [sys.executable, __file__, "--memory"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    peak = float(done.stdout.splitlines()[-1]) / counts.nbytes
+    return ("peak memory of measure_arm, in raw frames (a process of its own)", peak, 6)
+
+
+def machine():
+    """Processor, cores, memory and load, in words."""
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line for line in lines if line.startswith("model name")).split(":")[1].strip()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}"
+
+
+def draw_all():
+    """Counts, frame, flat and calibration."""
     profile, settings = load_instrument("lamost-lrs"), StripeSettings()
     rng = np.random.default_rng(1)
     _, flat = draw(profile, 2e4 * rng.uniform(0.6, 1.2, 250), "flat", 2)
     counts, frame = draw(profile, rng.uniform(50, 3000, 250), "object", 3)
-    calibration = calibrate_arm(flat, None, profile, settings)
-    windows = make_windows(calibration.traces, settings)
-    rows = np.arange(settings.row_start, settings.row_stop)
+    return counts, frame, flat, calibrate_arm(flat, None, profile, settings)
 
-    def boxcar():
-        x = windows.first[:, :, None] + np.arange(settings.width)
-        return counts[rows[None, :, None], x].sum(axis=2, dtype=np.float32)
 
-    base = best(boxcar, args.repeat)
-    found = ours((counts, frame, flat), calibration, boxcar, args.repeat)
-    found += rivals(counts, windows)
-    lines = ["# From a raw frame to stripes: speed and memory", ""]
-    lines += [" ".join(__doc__.split("\n\n")[2].split()), ""]
-    lines += [" ".join(__doc__.split("\n\n")[3].split()), ""]
+def page(args):
+    """The whole page."""
     load = os.getloadavg()[0]
+    counts, frame, flat, calibration = draw_all()
+    windows = make_windows(calibration.traces, StripeSettings())
+    base, rows = ours((counts, frame, flat), calibration, args.repeat)
+    other, note = rivals(counts, windows, base, args.oracle)
+    lines = ["# From a raw frame to stripes: speed and memory", ""]
+    for part in (*__doc__.split("\n\n")[2:4], note):
+        lines += [" ".join(part.split()), ""] if part else []
+    now = os.getloadavg()[0]
     lines += [
-        (
-            f"Written by `python benchmarks/frames.py` on {os.cpu_count()} cores, load "
-            f"{load:.1f}; BASE took {1e3 * base:.0f} ms of processor time."
-        ),
-        "",
+        f"Written by `python benchmarks/frames.py --out docs/results/frames.md` on {machine()}; load {load:.1f} at first,"
     ]
-    lines += table(found, base)
-    with contextlib.suppress(OSError, AttributeError):
-        memory = peak_memory(lambda: measure_arm(frame, calibration, settings)) / counts.nbytes
-        lines.append(f"| peak memory of measure_arm, in raw frames | {memory:.2f} | 6 |")
+    lines += [f"{now:.1f} at last. BASE took {1e3 * base:.0f} ms of processor time.", ""]
+    if load > 0.5 * os.cpu_count():
+        lines += ["**The machine was busy: times, above all wall times, are not valid.**", ""]
+    lines += table([*rows, *other, memory_row(counts)])
     lines += [
         "",
         "| file | size | astropy alone, BASE | read_frame, BASE | frames an hour and core |",
+        "|---|---|---|---|---|",
     ]
-    lines += ["|---|---|---|---|---|"]
     lines += throughput(counts, calibration, base, args.repeat)
-    text = "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeat", type=int, default=15)
+    parser.add_argument("--out", type=Path, help="also write the page to this file")
+    parser.add_argument("--oracle", help="interpreter that has specreduce and astroscrappy")
+    parser.add_argument("--busy", action="store_true", help="write --out on a busy machine, too")
+    parser.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.memory:
+        _, frame, _, calibration = draw_all()
+        print(peak_memory(lambda: measure_arm(frame, calibration, StripeSettings())))
+        return
+    if args.out and not args.busy and os.getloadavg()[0] > 0.5 * os.cpu_count():
+        parser.error(f"load {os.getloadavg()[0]:.1f}: times would not be valid (--busy to go on)")
+    text = page(args)
     print(text)
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(text, encoding="utf-8")
 
 
