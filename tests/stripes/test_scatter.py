@@ -70,3 +70,22 @@ def test_it_is_subtracted_only_when_asked(renderer, scene, calibration, exposure
     assert found["subtract"].notes["scattered_light"] == pytest.approx(glow.mean(), rel=0.1)
     assert (found["measure"].flags & FiberFlag.SCATTERED_LIGHT > 0).all()
     assert (found["ignore"].flags & FiberFlag.SCATTERED_LIGHT == 0).all()
+
+
+def test_the_sky_of_star_fibers_is_true_under_scattered_light(renderer, scene, calibration, glow):
+    """Sky of 60 electrons a row, glow of 4 to 8 a pixel: left in, it nearly doubles the sky."""
+    sky = np.arange(16) < 4
+    light = np.full((16, scene.profile.n_wave), 60.0) + 400.0 * ~sky[:, None]
+    image = renderer.render_light(scene.profile, scene.optics, light * scene.throughput[:, None])
+    frame = renderer.make_frame(scene.profile, image + glow, np.random.default_rng(5))
+    rows = slice(scene.settings.row_start, scene.settings.row_stop)
+    share = renderer.window_share(scene.optics.fwhm)[:, rows].mean(axis=1)
+    ratio = {}
+    for choice in ("measure", "subtract"):
+        settings = scene.settings.model_copy(update={"scattered_light": choice})
+        found = measure_arm(frame, calibration, settings, sky_fibers=sky)
+        ratio[choice] = found.sky.mean(axis=1) / (60.0 * share * scene.throughput)
+    assert np.median(ratio["subtract"][~sky]) == pytest.approx(1.0, abs=0.03)
+    assert np.median(ratio["subtract"][sky]) == pytest.approx(1.0, abs=0.03)
+    assert np.std(ratio["subtract"]) < 0.03
+    assert np.median(ratio["measure"]) > 1.5
