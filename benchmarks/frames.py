@@ -355,11 +355,9 @@ def page(args):
     lines = ["# From a raw frame to stripes: speed and memory", ""]
     for part in (*__doc__.split("\n\n")[2:4], note):
         lines += [" ".join(part.split()), ""] if part else []
-    now = os.getloadavg()[0]
-    lines += [
-        f"Written by `python benchmarks/frames.py --out docs/results/frames.md` on {machine()}; load {load:.1f} at first,"
-    ]
-    lines += [f"{now:.1f} at last. BASE took {1e3 * base:.0f} ms of processor time.", ""]
+    now, command = os.getloadavg()[0], "python benchmarks/frames.py --out docs/results/frames.md"
+    lines += [f"Written by `{command}` on {machine()}; load {load:.1f}"]
+    lines += [f"at first, {now:.1f} at last. BASE took {1e3 * base:.0f} ms of processor time.", ""]
     if load > 0.5 * os.cpu_count():
         lines += ["**The machine was busy: times, above all wall times, are not valid.**", ""]
     lines += table([*rows, *other, memory_row(counts)])
