@@ -95,7 +95,7 @@ def spoil(frame, rng, *, column=False, rays=0):
     counts = frame.counts.copy(order="K")
     if rays:
         np.ravel(counts, order="K")[rng.integers(0, counts.size, rays)] = 60000
-    if column:  # far from no fibre: windows are two pitches wide
+    if column:  # beside the gap between the blocks
         counts[len(counts) // 2 + 3] = 50000
     return replace(frame, counts=counts)
 
@@ -253,7 +253,7 @@ A frame below {least} is refused. The limit is Clopper and Pearson's, of the fra
 ## Traces
 {size[0]} fibres of {size[1]} rows, Moffat profiles, 30,000 electrons a row times 0.6 to 1.2;
 target 0.01 px. Bow 2 px and tilt 1.5 px where the line says nothing, 12 and 8 px where strong; the
-saturated column runs through one fibre's window, which is the worst fibre.
+saturated column runs between two fibres, 8 px from the nearer one.
 
 {traces}
 
