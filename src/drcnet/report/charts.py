@@ -1,6 +1,7 @@
 """The page's charts: tables in, inline SVG out."""
 
 import math
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -8,7 +9,14 @@ from drcnet.evaluate.paper import published_accuracy
 from drcnet.evaluate.runs import Run, order_intervals
 from drcnet.report.svg import Axis, Series, line_chart
 
-__all__ = ["accuracy_chart", "curve_chart", "reliability_chart", "training_chart"]
+__all__ = [
+    "accuracy_chart",
+    "curve_chart",
+    "level_chart",
+    "reliability_chart",
+    "risk_chart",
+    "training_chart",
+]
 
 _COLORS = 7
 _PERCENT = tuple((v / 10, f"{v / 10:.1f}") for v in range(0, 11, 2))
@@ -170,6 +178,87 @@ def training_chart(run: Run) -> str:
     x = Axis("epoch", first, last, _round_ticks(first, last))
     y = Axis("cross entropy", 0.0, top, _round_ticks(0.0, top))
     return line_chart(series, x, y, f"Training and validation loss of {run.name} by epoch")
+
+
+def level_chart(table: pl.DataFrame, kind: str, runs: Sequence[str]) -> str:
+    """Draw accuracy against the level of one disturbance.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As in `drcnet.robustness.score.score_answers`, one interval.
+    kind : str
+        Which disturbance.
+    runs : sequence of str
+        Which runs, in the order of their colours.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    named = kind in ("missing arm", "position")
+    series, texts, unit = [], [""], ""
+    for number, run in enumerate(runs):
+        mine = table.filter(pl.col("run") == run)
+        start = mine.filter(pl.col("disturbance") == ("none" if kind != "position" else ""))
+        rows = [*start.to_dicts(), *mine.filter(pl.col("disturbance") == kind).to_dicts()]
+        texts = [r["text"] if r["disturbance"] == kind else "none" for r in rows]
+        unit = next((r["unit"] for r in rows if r["disturbance"] == kind), "")
+        shift = 0.08 * (number - (len(runs) - 1) / 2)
+        if number == 0:
+            idle = [r["idle"] for r in rows]
+            series.append(Series("majority class", "majority", [*range(len(rows))], idle))
+        series.append(
+            Series(
+                run,
+                f"s{number % _COLORS}",
+                [k + shift for k in range(len(rows))],
+                [r["accuracy"] for r in rows],
+                [_or(r["accuracy_low"], r["accuracy"]) for r in rows],
+                [_or(r["accuracy_high"], r["accuracy"]) for r in rows],
+                [
+                    f"{run}, {kind} {t}: {r['accuracy']:.3f} "
+                    f"[{r['accuracy_low']:.3f}, {r['accuracy_high']:.3f}]"
+                    for t, r in zip(texts, rows, strict=True)
+                ],
+                marker=number,
+                line=not named,
+            )
+        )
+    label = f"{kind}: {unit}" if unit else kind
+    x = Axis(label, -0.4, len(texts) - 0.6, [(k, text) for k, text in enumerate(texts)])
+    return line_chart(series, x, Axis("accuracy", 0.0, 1.0, _PERCENT), f"Accuracy under {label}")
+
+
+def risk_chart(risk: pl.DataFrame) -> str:
+    """Draw accuracy against the share of spectra that are given a class.
+
+    Parameters
+    ----------
+    risk : DataFrame
+        As in `evaluate.doubt.risk_table`, several runs; its rows of all S/N are drawn.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    series = []
+    whole = risk.filter(pl.col("interval") == "all").drop_nulls("accuracy")
+    for number, run in enumerate(whole["run"].unique(maintain_order=True)):
+        rows = whole.filter(pl.col("run") == run)
+        titles = [
+            f"{run}: {r['accuracy']:.3f} of the surest {r['kept']:.0%} "
+            f"(confidence at least {r['confidence']:.2f})"
+            for r in rows.to_dicts()
+        ]
+        kept, right = rows["kept"].to_list(), rows["accuracy"].to_list()
+        series.append(Series(run, f"s{number % _COLORS}", kept, right, titles=titles))
+    floor = min([0.6, *(math.floor(10 * min(s.y)) / 10 for s in series)])
+    ticks = [(v, text) for v, text in _PERCENT if v >= floor]
+    x = Axis("share of spectra given a class", 0.0, 1.0, _PERCENT)
+    return line_chart(series, x, Axis("accuracy of those", floor, 1.0, ticks), "Reject option")
 
 
 def _majority(tested: pl.DataFrame, place: dict[str, float]) -> Series:

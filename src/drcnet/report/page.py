@@ -20,7 +20,7 @@ from drcnet.evaluate.paper import check_consistency, published_accuracy
 from drcnet.evaluate.runs import Run, order_intervals, read_run
 from drcnet.instruments import load_instrument
 from drcnet.provenance import atomic_write
-from drcnet.report import charts, story
+from drcnet.report import charts, products, story
 
 __all__ = ["report"]
 
@@ -113,6 +113,10 @@ def _render(evaluation: Evaluation, sources: _Sources, title: str) -> str:
         comparisons=_comparisons(evaluation),
         accuracy_chart=charts.accuracy_chart(evaluation.scores),
         curve_chart=charts.curve_chart(evaluation.curves),
+        notes=story.misreadings(evaluation),
+        robustness=products.robustness_section(evaluation.runs),
+        saliency=products.saliency_section(evaluation.runs),
+        doubt=products.doubt_section(evaluation),
         flags=_flags(sources.store),
         cards=_cards(evaluation.runs),
         oddities=check_consistency(search=True).filter(~pl.col("consistent")).to_dicts(),

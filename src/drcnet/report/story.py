@@ -10,7 +10,7 @@ from drcnet.evaluate.evaluate import Evaluation
 from drcnet.evaluate.runs import Run
 from drcnet.stripes.flags import MEANINGS, FiberFlag, flag_names
 
-__all__ = ["best_run", "flag_counts", "summary_sentences", "worst_mistakes"]
+__all__ = ["best_run", "flag_counts", "misreadings", "summary_sentences", "worst_mistakes"]
 
 
 def best_run(evaluation: Evaluation, interval: str = "all") -> str:
@@ -110,6 +110,84 @@ def flag_counts(index: pl.DataFrame) -> list[dict[str, Any]]:
         c | {"share": c["n_rows"] / len(index)} for c in counts if c["n_rows"]
     ]
     return sorted(found, key=lambda c: -int(c["n_rows"]))
+
+
+def misreadings(evaluation: Evaluation) -> list[str]:
+    """Warn of what a hurried reader would take from the tables, with this page's own numbers.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        The numbers.
+
+    Returns
+    -------
+    list of str
+        Sentences.
+    """
+    notes = [*_overlaps(evaluation), *_luck(evaluation)]
+    row = _row(evaluation, best_run(evaluation), "all")
+    notes.append(
+        f"{row['n_rows']} test spectra are of {row['n_stars']} stars: visits of one star are not "
+        "independent, so intervals come from drawing stars, and are wider than the number of "
+        "spectra suggests."
+    )
+    if row["n_core"]:
+        gain = 100 * (row["core_accuracy"] - row["accuracy"])
+        notes.append(
+            "A plain accuracy mostly measures where the class borders fall: literature types "
+            f"disagree by a subclass there. Away from the borders {row['run']} gains "
+            f"{gain:+.1f} points; an accuracy of 1 cannot be reached with these labels."
+        )
+    notes.append(
+        "S/N is that of the catalogue's co-added spectrum (snrr); one exposure alone has less. A "
+        "star of S/N 10 here may look fainter in its frame than that number suggests."
+    )
+    if any(row is not None for row in evaluation.scores["published"]):
+        notes.append(
+            "Published values are one run each on other stars: a difference of a few points to "
+            "ours says nothing, and 0.6 point at S/N > 30 is 3.6 stars of 605."
+        )
+    return notes
+
+
+def _overlaps(evaluation: Evaluation) -> list[str]:
+    """Pairs whose intervals overlap though the difference is more than chance."""
+    pairs, found = evaluation.comparisons, []
+    if pairs.is_empty():
+        return []
+    for pair in pairs.filter(pl.col("better") != "").to_dicts():
+        first = _row(evaluation, pair["first"], pair["interval"])
+        second = _row(evaluation, pair["second"], pair["interval"])
+        low = max(first["accuracy_low"], second["accuracy_low"])
+        if low <= min(first["accuracy_high"], second["accuracy_high"]):
+            found.append(pair)
+    if not found:
+        return []
+    worst = max(found, key=lambda pair: abs(pair["difference"]))
+    where = "over all S/N" if worst["interval"] == "all" else f"at S/N {worst['interval']}"
+    gap = 100 * worst["difference"]
+    text = (
+        "Overlapping intervals do not mean that two runs are equal: both saw the same stars, so "
+        f"the paired difference is surer than either accuracy. In {len(found)} comparisons here "
+        "the intervals overlap and the difference is still more than chance, for example "
+        f"{worst['first']} against {worst['second']} {where} ({gap:+.1f} points)."
+    )
+    return [text]
+
+
+def _luck(evaluation: Evaluation) -> list[str]:
+    """How many marks chance alone would set."""
+    pairs = evaluation.comparisons
+    if pairs.is_empty():
+        return []
+    total = len(pairs.filter(pl.col("n_rows") > 0))
+    marked = len(pairs.filter(pl.col("better") != ""))
+    text = (
+        f"{total} paired comparisons were made and {marked} are marked; if no run were better "
+        f"than another, about {0.05 * total:.1f} would be marked all the same."
+    )
+    return [text]
 
 
 def _at_high(evaluation: Evaluation, name: str) -> str:
