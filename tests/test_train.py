@@ -367,3 +367,56 @@ def test_training_leaves_the_global_random_state_alone(tiny_work, tmp_path):
     before = torch.get_rng_state()
     train(tiny_work, tmp_path / "run", modern(epochs=1))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("weights", ["none", "inverse"])
+def test_accumulated_pieces_are_the_whole_batch(tiny_work, tmp_path, weights):
+    recipe = {"options": {"widths": [4, 4, 8]}, "batch_size": 10, "class_weights": weights}
+    train(tiny_work, tmp_path / "whole", modern(**recipe, epochs=2))
+    train(tiny_work, tmp_path / "pieces", modern(**recipe, epochs=2, accumulate=3))
+    whole, pieces = weights_of(tmp_path / "whole"), weights_of(tmp_path / "pieces")
+    for name, value in whole.items():
+        torch.testing.assert_close(pieces[name], value, rtol=0, atol=2e-5)
+    assert not all(torch.equal(pieces[name], whole[name]) for name in whole)
+
+
+SGAN = {"model": "sgan", "options": {"widths": [4, 8], "hidden": 16, "latent": 8}, "epochs": 3}
+
+
+def test_sgan_learns_and_resumes_to_the_same_bits(tiny_work, tmp_path, monkeypatch):
+    settings = modern(**SGAN)
+    summary = train(tiny_work, tmp_path / "whole", settings)
+    assert summary.validation_accuracy >= 0.9
+    step, steps = loop._step, []
+
+    def dying(*args):
+        steps.append(1)
+        if len(steps) == 9:
+            raise KeyboardInterrupt
+        return step(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_step", dying)
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny_work, tmp_path / "cut", settings)
+    train(tiny_work, tmp_path / "cut", settings)
+    whole, cut = weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut")
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def test_pool_holds_no_star_of_the_validation_or_test_part(tiny_work, tmp_path):
+    from drcnet.train.task import load_data, read_task
+
+    index = pl.read_parquet(tiny_work / "index.parquet")
+    pooled = pl.when(pl.col("row") >= 80).then(pl.lit("unlabelled")).otherwise(pl.lit("labelled"))
+    work = edit_split(tiny_work, tmp_path / "work", pl.col("part"))
+    index.with_columns(pooled.alias("pool")).write_parquet(work / "index.parquet")
+    task = read_task(work, modern(**SGAN))
+    pool = load_data(task).pool
+    wanted = task.store.read("box", np.arange(80, 84))
+    assert pool.shape == wanted.shape
+    torch.testing.assert_close(
+        pool.mean(dim=2), torch.zeros(4, 2), atol=1e-5, rtol=0
+    )  # normalised as the stars with labels
+    itself = load_data(read_task(tiny_work, modern(**SGAN)))
+    assert torch.equal(itself.pool, itself.train.x)

@@ -69,11 +69,13 @@ class TrainSettings(Frozen):
     split: str | None = None
     """Which split: a file, also one named from inside the work folder
     ('splits/paper-0.parquet'); none: the work folder's split.parquet."""
-    view: Literal["stripes", "box", "optimal", "box-sky", "optimal-sky"] | None = None
+    view: Literal["stripes", "box", "optimal", "box-sky", "optimal-sky", "optimal-ivar"] | None = None
     """What the model sees: stripes (2-D), box or optimal extraction (1-D), the latter two also
-    with the frame's sky taken off; none: the model's own."""
+    with the frame's sky taken off, or that beside its inverse variance ('optimal-ivar', for
+    models that know their noise); none: the model's own."""
     normalize: Literal["zscore", "robust", "none"] = "zscore"
-    """Per stripe and arm: mean and standard deviation, or median and MAD."""
+    """Per stripe and arm: mean and standard deviation, or median and MAD. 'optimal-ivar' is
+    never normalised: its models do that themselves, by the noise."""
     seed: int = 1
     """Initial weights and the order of the data."""
     optimizer: Literal["adagrad", "adamw"] = "adagrad"
@@ -81,6 +83,9 @@ class TrainSettings(Frozen):
     weight_decay: float = Field(default=0.0, ge=0)
     schedule: Literal["constant", "one-cycle"] = "constant"
     batch_size: int = Field(default=4, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    """Pieces that a batch is computed in, one after the other, where it does not fit into the
+    device's memory; the step is that of the whole batch (but for batch normalisation)."""
     epochs: int = Field(default=300, ge=1)
     patience: int = Field(default=50, ge=1)
     """Epochs without a lower validation loss before stopping."""

@@ -18,6 +18,7 @@ from drcnet.models.ladder import LadderKernels, LadderReduction, LadderSpectrum,
 from drcnet.models.learners import Forest, Neighbors, Perceptron
 from drcnet.models.racnet import RACNet
 from drcnet.models.rcnet import RCNet
+from drcnet.models.sgan import SGAN
 from drcnet.models.sharma import Sharma
 from drcnet.models.sscnn import SSCNN
 from drcnet.models.svm import SupportVectors
@@ -25,6 +26,9 @@ from drcnet.models.tdscnet import TDSCNet
 from drcnet.models.template import Template
 
 __all__ = ["MODELS", "Fitted", "ModelEntry", "build_model"]
+
+
+View = Literal["stripes", "box", "optimal", "optimal-ivar"]
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,9 @@ class ModelEntry:
         How it is called in settings and cards.
     build : callable
         build(n_class, **options) gives the module.
-    view : {'stripes', 'box', 'optimal'}
+    view : {'stripes', 'box', 'optimal', 'optimal-ivar'}
         What it sees by itself: 2-D stripes, or 1-D spectra, of the aperture sum or of the optimal
-        extraction.
+        extraction, or the latter less the sky with its inverse variance.
     kind : {'torch', 'classical'}
         Trained by gradient, or fitted in one go (a `Fitted`).
     reference : str
@@ -48,9 +52,14 @@ class ModelEntry:
 
     name: str
     build: Callable[..., nn.Module]
-    view: Literal["stripes", "box", "optimal"]
+    view: View
     kind: Literal["torch", "classical"]
     reference: str
+
+    @property
+    def semi(self) -> bool:
+        """Whether it learns from stars without a label too, by a `training_loss` of its own."""
+        return hasattr(self.build, "training_loss")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -96,6 +105,12 @@ _ENTRIES = (
         Sharma,
         "box",
         "Sharma et al. 2020, MNRAS 491, 2280, our reading: its widths are not public here",
+    ),
+    _network(
+        "sgan",
+        SGAN,
+        "box",
+        "Zheng et al. 2020, PASP 132, 024504 (SGAN + CNN), our reading: its sizes are not public",
     ),
     _network("sscnn", SSCNN, "box", "Liu et al. 2019, MNRAS 483, 4774 (SSCNN)"),
     _network(

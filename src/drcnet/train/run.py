@@ -30,6 +30,7 @@ from drcnet.models.cost import operations
 from drcnet.provenance import atomic_write, make_provenance
 from drcnet.train.loop import fit_network, write_log
 from drcnet.train.machine import describe_machine, pick_precision
+from drcnet.train.processes import Processes
 from drcnet.train.recipe import make_loss
 from drcnet.train.summary import TrainSummary, summarize
 from drcnet.train.task import Data, Outcome, Task, load_data, read_task
@@ -99,14 +100,16 @@ def train(
         Store or split cannot be read.
     """
     run = Path(run)
-    task = read_task(work, settings)
+    task, processes = read_task(work, settings), Processes.here()
+    _check_together(task, processes, overwrite=overwrite)
     if overwrite:
         _clear(run)
     origin = _origin(task)
     card = _finished(run, origin)
     if card is not None:
         return summarize(run, card)
-    _claim(run, settings)
+    if processes.first:
+        _claim(run, settings)
     data = load_data(task, progress)
     if task.entry.kind == "classical":
         outcome = _fit_classical(task, data, run)
@@ -116,12 +119,24 @@ def train(
         outcome.model.load_state_dict(outcome.weights)
     if outcome.failure:
         _rescue(task, data, outcome, run)
-    _write_predictions(task, data, outcome.model, run, progress)
-    card = _card(task, data, outcome)
-    card.training["classified_per_second"] = _classify_rate(task, data, outcome.model)
-    card = save_classifier(run, outcome.weights, card)
-    (run / "state.pt").unlink(missing_ok=True)
-    return summarize(run, card)
+    if processes.first:
+        _write_predictions(task, data, outcome.model, run, progress)
+        card = _card(task, data, outcome)
+        card.training["classified_per_second"] = _classify_rate(task, data, outcome.model)
+        save_classifier(run, outcome.weights, card)
+        (run / "state.pt").unlink(missing_ok=True)
+    processes.wait()
+    return summarize(run, read_card(run))
+
+
+def _check_together(task: Task, processes: Processes, *, overwrite: bool) -> None:
+    """Refuse what several processes cannot do together."""
+    if processes.count == 1:
+        return
+    if task.entry.kind == "classical":
+        raise TrainingError("torchrun", "a network to train", task.entry.name)
+    if overwrite:
+        raise TrainingError("torchrun", "a run folder of one's own", "--overwrite")
 
 
 def _origin(task: Task) -> dict[str, Any]:
@@ -162,7 +177,7 @@ def _claim(run: Path, settings: TrainSettings) -> None:
 def _rescue(task: Task, data: Data, outcome: Outcome, run: Path) -> NoReturn:
     """Leave the best weights so far as a checkpoint that says how it ended, and raise."""
     kept = "nothing was kept"
-    if outcome.weights:
+    if outcome.weights and Processes.here().first:
         save_classifier(run, outcome.weights, _card(task, data, outcome))
         kept = f"the weights of epoch {outcome.best_epoch} are kept"
     raise TrainingError(

@@ -1,17 +1,19 @@
 """What is to be learnt: the stars of a split, the model and its options, all checked."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from drcnet.checkpoint import pick_device
 from drcnet.config import TrainSettings
 from drcnet.dataset.augment import Augmenter, make_augmenter
-from drcnet.dataset.loader import Samples, load_part
+from drcnet.dataset.loader import WEIGHED, Samples, load_part, normalize_rows, see
 from drcnet.dataset.reading import Reading, part_bytes
 from drcnet.dataset.split import check_split, read_split, split_digest, split_file
 from drcnet.dataset.store import Progress, Store, open_store, read_store_split
@@ -24,7 +26,12 @@ from drcnet.train.recipe import shuffled_labels
 __all__ = ["Data", "Outcome", "Task", "load_data", "read_task"]
 
 _FLAT = ("box", "optimal", "box-sky", "optimal-sky")
-_VIEWS_OF = {"stripes": ("stripes",), "box": _FLAT, "optimal": _FLAT}
+_VIEWS_OF = {
+    "stripes": ("stripes",),
+    "box": _FLAT,
+    "optimal": _FLAT,
+    "optimal-ivar": ("optimal-ivar",),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +87,8 @@ class Data:
         Changes the training stars, which then are electrons.
     stream : ShardStream or None
         Reads the training stars where they do not fit into memory; `train` then has no pixels.
+    pool : Tensor
+        Stars without a label, normalised, for a model that learns from them; else none.
     """
 
     train: Samples
@@ -89,6 +98,7 @@ class Data:
     normalize: str = "none"
     augmenter: Augmenter | None = None
     stream: ShardStream | None = None
+    pool: torch.Tensor = field(default_factory=lambda: torch.empty(0))
 
     def build(self, task: Task) -> nn.Module:
         """Build the model with the initial weights of the seed.
@@ -180,6 +190,8 @@ def read_task(work: Path | str, settings: TrainSettings) -> Task:
         raise TrainingError(
             f"view of {entry.name}", f"one of {', '.join(_VIEWS_OF[entry.view])}", repr(view)
         )
+    if view in WEIGHED:
+        settings = settings.model_copy(update={"normalize": "none"})
     store = open_store(work)
     path, split = _read_split(store, settings.split)
     prepared = _prepared(store)
@@ -245,11 +257,36 @@ def load_data(task: Task, progress: Progress | None = None) -> Data:
         size["n_spatial"] = validation.x.shape[2]
     known = task.entry.options
     options = known | {k: v for k, v in size.items() if k in known} | settings.options
+    pool = _pool(task, train) if task.entry.semi else torch.empty(0)
     if not augmented:
-        return Data(train, validation, validation, options, stream=stream)
+        return Data(train, validation, validation, options, stream=stream, pool=pool)
     augmenter, judge = (_augmenter(task, samples) for samples in (train, validation))
     judged = replace(validation, x=judge.copy(0)).normalized(how)
-    return Data(train, validation, judged, options, how, augmenter)
+    return Data(train, validation, judged, options, how, augmenter, pool=pool)
+
+
+def _pool(task: Task, train: Samples) -> torch.Tensor:
+    """Stars to learn from without labels, normalised; at most four for each training star.
+
+    The store's unlabelled ones, and those rows of training stars that no part of the split uses;
+    where there are none, the training stars themselves.
+    """
+    trained = task.split.filter(pl.col("part") == "train")
+    unused = task.split.filter(pl.col("part") == "unused")
+    rows = [unused.join(trained, on="star", how="semi")["row"].to_numpy()]
+    if "pool" in task.store.index.columns:
+        known = task.store.index.filter(pl.col("pool") == "unlabelled")
+        rows.append(known["row"].to_numpy())
+    found = np.unique(np.concatenate(rows)).astype(np.int64)
+    if not len(found):
+        found = np.sort(train.row)
+    rng = np.random.default_rng(np.random.SeedSequence([task.settings.seed, len(found)]))
+    found = np.sort(rng.permutation(found)[: 4 * len(train)])
+    x = see(task.view, lambda name: task.store.read(name, found))
+    arms: NDArray[np.bool_] = np.asarray(np.isfinite(x).reshape(len(x), 2, -1).any(axis=2))
+    lit = arms[:, 0] & arms[:, 1]
+    pixels = torch.from_numpy(np.ascontiguousarray(x[lit]))
+    return normalize_rows(pixels, task.settings.normalize, pixels)
 
 
 def _stream(task: Task) -> ShardStream | None:
