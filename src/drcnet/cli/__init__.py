@@ -15,6 +15,7 @@ from drcnet.cli.calibrate import command as calibrate_command
 from drcnet.cli.catalog import app as catalog_app
 from drcnet.cli.check import command as check_command
 from drcnet.cli.classify import command as classify_command
+from drcnet.cli.compare import command as compare_command
 from drcnet.cli.dataset import app as dataset_app
 from drcnet.cli.demo import command as demo_command
 from drcnet.cli.evaluate import command as evaluate_command
@@ -58,6 +59,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "sweep": sweep_command,
     "calibrate": calibrate_command,
     "evaluate": evaluate_command,
+    "compare": compare_command,
     "robustness": robustness_command,
     "saliency": saliency_command,
     "report": report_command,

@@ -12,7 +12,7 @@ from drcnet.errors import RunError
 from drcnet.evaluate.metrics import bootstrap_sums
 from drcnet.evaluate.runs import Run, order_intervals
 
-__all__ = ["accuracy_curve", "compare_runs", "mcnemar"]
+__all__ = ["accuracy_curve", "compare_runs", "holm", "mcnemar"]
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -40,6 +40,32 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return float(binomtest(only_first, total).pvalue) if total else 1.0
 
 
+def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Correct probabilities for having asked several questions at once (Holm 1979).
+
+    Parameters
+    ----------
+    p : ndarray, shape (n,)
+        One a question; NaN (a question without data) stays NaN and does not count.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Corrected: calling those below 0.05 differences is wrong anywhere with probability 0.05.
+
+    Examples
+    --------
+    >>> holm(np.array([0.01, 0.04, 0.03])).round(2).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    out = np.full(len(p), np.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    out[order] = np.minimum(np.maximum.accumulate(steps), 1.0) if len(order) else steps
+    return out
+
+
 def compare_runs(first: Run, second: Run, settings: EvaluateSettings) -> pl.DataFrame:
     """Compare two runs on the test rows that both have predicted.
 
@@ -56,7 +82,8 @@ def compare_runs(first: Run, second: Run, settings: EvaluateSettings) -> pl.Data
         One row an interval and 'all': `first`, `second`, `interval`, `n_rows`, `n_stars`,
         `accuracy_first`, `accuracy_second`, `difference` (first minus second) with `_low` and
         `_high` from a bootstrap over stars, `only_first`, `only_second` (rows that only one has
-        right), `p_mcnemar`, and `better` (a run's name where the interval of the difference
+        right), `p_mcnemar`, `p_bootstrap` (normal, with the bootstrap's standard error) and
+        `better` (a run's name where the interval of the difference
         excludes 0, else ''). McNemar's test takes rows as independent; where stars were
         observed more than once the bootstrap is the one to trust.
 
@@ -166,11 +193,13 @@ def _compare_rows(
     b = (rows["class"] == rows["second"]).to_numpy()
     n, n_stars = len(rows), rows["star"].n_unique()
     values = np.stack([a.astype(float) - b, np.ones(n)], axis=1)
-    low, high = math.nan, math.nan
+    low, high, error = math.nan, math.nan, math.nan
     if n_stars > 1:
         drawn = bootstrap_sums(values, rows["star"], settings.bootstrap, rng)
+        ratio = drawn[:, 0] / drawn[:, 1]
         tail = 50 * (1 - settings.confidence)
-        low, high = np.percentile(drawn[:, 0] / drawn[:, 1], [tail, 100 - tail])
+        low, high = np.percentile(ratio, [tail, 100 - tail])
+        error = float(ratio.std(ddof=1))
     only_first, only_second = int((a & ~b).sum()), int((b & ~a).sum())
     return {
         "n_rows": n,
@@ -183,7 +212,15 @@ def _compare_rows(
         "only_first": only_first,
         "only_second": only_second,
         "p_mcnemar": mcnemar(only_first, only_second) if n else math.nan,
+        "p_bootstrap": _two_sided(_mean(a) - _mean(b), error),
     }
+
+
+def _two_sided(difference: float, error: float) -> float:
+    """Chance of a difference so large; 1 for none, NaN where there is no error to judge by."""
+    if difference == 0:
+        return 1.0
+    return math.erfc(abs(difference) / (error * math.sqrt(2))) if error > 0 else math.nan
 
 
 def _mean(values: NDArray[np.bool_]) -> float:
