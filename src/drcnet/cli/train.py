@@ -39,12 +39,15 @@ def command(
     """Train the models that the file's train.NAME tables describe, or the one named by --model.
 
     An interrupted training goes on where it stopped when the same command is given again, and
-    ends with the same result.
+    ends with the same result. Several devices or processes share a network's batches where
+    torchrun starts the command: torchrun --nproc-per-node 2 -m drcnet train ...
     """
     from drcnet.cli.settings import read_settings
     from drcnet.config import TrainSettings
     from drcnet.train import train
+    from drcnet.train.processes import Processes
 
+    quiet = as_json or not Processes.here().first
     recipes = dict(read_settings(config, {}).train)
     if model is not None:
         recipes = {model: recipes.get(model, TrainSettings(model=model))}
@@ -60,10 +63,10 @@ def command(
             name = f"{name}-{augment}"  # noqa: PLW2901  a run of its own beside the plain one
             given["augment"] = recipe.augment.model_dump() | {augment: True}
         settings = TrainSettings.model_validate(recipe.model_dump() | given)
-        with progress_bars(quiet=as_json) as progress:
+        with progress_bars(quiet=quiet) as progress:
             summary = train(work, runs / name, settings, progress=progress, overwrite=overwrite)
         summaries.append(summary)
-        say(f"{name}: {summary.describe()}", quiet=as_json)
-    if as_json:
+        say(f"{name}: {summary.describe()}", quiet=quiet)
+    if as_json and Processes.here().first:
         print_json({"runs": [summary.as_dict() for summary in summaries]})
-    say(f"next: drcnet evaluate {runs}", quiet=as_json)
+    say(f"next: drcnet evaluate {runs}", quiet=quiet)
