@@ -22,6 +22,7 @@ from drcnet.cli.evaluate import command as evaluate_command
 from drcnet.cli.extract import command as extract_command
 from drcnet.cli.instrument import app as instrument_app
 from drcnet.cli.models import command as models_command
+from drcnet.cli.paper import command as paper_command
 from drcnet.cli.prepare import command as prepare_command
 from drcnet.cli.report import command as report_command
 from drcnet.cli.robustness import command as robustness_command
@@ -62,6 +63,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "compare": compare_command,
     "robustness": robustness_command,
     "saliency": saliency_command,
+    "paper": paper_command,
     "report": report_command,
     "classify": classify_command,
     "extract": extract_command,

@@ -13,6 +13,7 @@ __all__ = ["aperture_charts", "importance_maps", "weight_maps"]
 
 _WIDTH, _HEIGHT = 900, 100
 _APART = 26.0  # least distance of two names, in units of the width
+_LAST = 0.95  # beyond it a name stands left of its line
 _COLORS = 7
 
 
@@ -168,8 +169,9 @@ def _names(marks: Sequence[tuple[str, float, str]]) -> str:
         at = _WIDTH * place
         row = next((r for r, end in enumerate(rows) if at - wide / 2 > end), len(rows) - 1)
         rows[row] = at + wide / 2
+        side = ";transform:translateX(-100%)" if place > _LAST else ""
         out.append(
-            f'<i class="of-{whose}" style="left:{100 * place:.1f}%;top:{1.15 * row:.2f}em">'
+            f'<i class="of-{whose}" style="left:{100 * place:.1f}%;top:{1.15 * row:.2f}em{side}">'
             f"{escape(name)}</i>"
         )
     return f'<p class="names">{"".join(out)}</p>'
