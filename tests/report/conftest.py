@@ -1,6 +1,7 @@
 """A small world for the page: an instrument of eight fibres, a store, a night, and runs."""
 
 import json
+import shutil
 
 import numpy as np
 import polars as pl
@@ -8,9 +9,15 @@ import pytest
 from astropy.io import fits
 
 from drcnet.config import PrepareSettings, StripeSettings, settings_toml
+from drcnet.config.robustness import RobustnessSettings, SaliencySettings
 from drcnet.dataset.store import create_store, write_exposure
+from drcnet.evaluate.runs import read_run
+from drcnet.evaluate.tables import write_ecsv
 from drcnet.instruments import load_instrument
 from drcnet.provenance import make_provenance
+from drcnet.robustness.disturb import Disturbance
+from drcnet.robustness.score import Answers, score_answers
+from drcnet.saliency.maps import average_maps, line_table
 from drcnet.stripes.flags import FiberFlag
 
 CLASSES = ("F", "G", "K")
@@ -162,3 +169,36 @@ def page(tmp_path_factory, runs, work, night):
 
     out = tmp_path_factory.mktemp("page") / "report.html"
     return report(runs, out, work=work, night=night, title="A <small> world & more")
+
+
+@pytest.fixture
+def full_run(tmp_path, runs):
+    """A run folder with every product."""
+    folder = tmp_path / "drcnet"
+    shutil.copytree(runs[0], folder)
+    rng = np.random.default_rng(8)
+    tested = read_run(folder).tested
+    rows = tested.select("star", "class", "interval").with_columns(
+        (pl.int_range(pl.len()) + 1).alias("fiberid")
+    )
+    true = rows["class"].to_numpy().astype(str)
+    what = [Disturbance("none"), Disturbance("trace", 1.0), Disturbance("missing arm", 0.0)]
+    said = np.stack([true, rng.permutation(true), np.full(len(true), "F")])
+    answers = [Answers("drcnet", said, "G"), Answers("linear", said[::-1], "G")]
+    score_answers(rows, what, answers, RobustnessSettings(bootstrap=100)).write_parquet(
+        folder / "robustness.parquet"
+    )
+    centres = [np.arange(3700.0, 5900, 20), np.arange(5700.0, 9000, 20)]
+    maps = average_maps([rng.random((len(rows), len(c))) for c in centres], centres, rows)
+    maps.write_parquet(folder / "saliency.parquet")
+    write_ecsv(line_table(maps, SaliencySettings()), folder / "saliency_lines.ecsv", {})
+    check = pl.DataFrame({"seed": [1, 2], "evidence": [0.04, -0.07], "importance": [0.5, 0.4]})
+    write_ecsv(check, folder / "saliency_check.ecsv", {})
+    pixel = np.arange(-5, 6)
+    aperture = {"pixel": pixel, "weight": pixel / 30, "low": pixel / 30 - 0.1}
+    aperture |= {"high": pixel / 30 + 0.1, "profile": np.full(11, 1 / 11)}
+    aperture = pl.DataFrame(aperture).with_columns(
+        pl.lit("blue").alias("arm"), pl.lit(0).alias("channel")
+    )
+    aperture.write_parquet(folder / "aperture.parquet")
+    return folder

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from drcnet.report.page import report
+
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH: page not looked at")
 
@@ -26,9 +28,11 @@ def screenshot(page, out, size, *options):
     return imread(out)[..., :3]
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_nothing_sticks_out(page, tmp_path, width):
-    # A headless window is laid out at no less than some 500 pixels, so the phone is a frame.
+def width_of(page, width, tmp_path):
+    """Width of what is laid out where the window is so wide.
+
+    A headless window is laid out at no less than some 500 pixels, so the phone is a frame.
+    """
     frame = tmp_path / "frame.html"
     frame.write_text(
         f"<iframe id=f width={width} height=800 style='border:0' src='{page.as_uri()}'></iframe>"
@@ -38,7 +42,18 @@ def test_nothing_sticks_out(page, tmp_path, width):
     dom = browse(frame.as_uri(), "--allow-file-access-from-files", "--dump-dom")
     found = re.search(r"wide (\d+)", dom)
     assert found, dom[-500:]
-    assert 0.9 * width < int(found.group(1)) <= width
+    return int(found.group(1))
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_sticks_out(page, tmp_path, width):
+    assert 0.9 * width < width_of(page, width, tmp_path) <= width
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_sticks_out_of_a_page_with_every_product(full_run, tmp_path, width):
+    page = report([full_run], tmp_path / "full.html")
+    assert 0.9 * width < width_of(page, width, tmp_path) <= width
 
 
 @pytest.mark.parametrize("name", SIZES)

@@ -140,7 +140,8 @@ def _strips(strips: Mapping[str, pl.DataFrame], what: str) -> str:
             f"{lines}{_paths(rows, low, high)}</svg>"
         )
     ends = f'<p class="scale"><span>{low:.0f} Å</span><span>{high:.0f} Å</span></p>'
-    return f'<div class="strips">{_names(marks)}{"".join(parts)}{ends}</div>'
+    inner = f"{_names(marks)}{''.join(parts)}{ends}"
+    return f'<div class="strips" tabindex="0" role="region" aria-label="{what}">{inner}</div>'
 
 
 def _paths(rows: pl.DataFrame, low: float, high: float) -> str:

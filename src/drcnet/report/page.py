@@ -15,7 +15,7 @@ from drcnet import __version__
 from drcnet.config import EvaluateSettings
 from drcnet.dataset.store import Store, open_store
 from drcnet.errors import RunError
-from drcnet.evaluate.evaluate import Evaluation, assess
+from drcnet.evaluate.evaluate import Evaluation, assess, settings_of
 from drcnet.evaluate.paper import check_consistency, published_accuracy
 from drcnet.evaluate.runs import Run, order_intervals, read_run
 from drcnet.instruments import load_instrument
@@ -33,6 +33,7 @@ class _Sources:
 
     store: Store | None
     night: Path | None
+    settings: EvaluateSettings
 
     @property
     def kind(self) -> str:
@@ -77,9 +78,10 @@ def report(
     StoreError, NightError, FrameError
         The work folder or the night is given and cannot be read.
     """
-    evaluation = assess([read_run(Path(folder)) for folder in runs], EvaluateSettings())
+    settings = settings_of([Path(folder) for folder in runs])
+    evaluation = assess([read_run(Path(folder)) for folder in runs], settings)
     store = open_store(Path(work)) if work is not None else None
-    html = _render(evaluation, _Sources(store, Path(night) if night else None), title)
+    html = _render(evaluation, _Sources(store, Path(night) if night else None, settings), title)
     size = len(html.encode())
     if size > _LIMIT:
         raise RunError(out, "a page of less than 10 MB", f"{size / 1e6:.0f} MB; give fewer runs")
@@ -106,6 +108,8 @@ def _render(evaluation: Evaluation, sources: _Sources, title: str) -> str:
         title=title or "Stars to classes, from two-dimensional spectra",
         version=__version__,
         kind=sources.kind,
+        draws=sources.settings.bootstrap,
+        coverage=sources.settings.confidence,
         sentences=story.summary_sentences(evaluation),
         pictures=_pictures(evaluation, sources),
         results=_results(evaluation),

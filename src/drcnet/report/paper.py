@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 
 from drcnet.checkpoint import load_classifier
-from drcnet.config import EvaluateSettings, PrepareSettings
+from drcnet.config import PrepareSettings
 from drcnet.dataset.store import Store, open_store, read_store_split
 from drcnet.evaluate import figures
-from drcnet.evaluate.evaluate import Evaluation, assess
+from drcnet.evaluate.evaluate import Evaluation, assess, settings_of
 from drcnet.evaluate.paper import check_consistency, table_1, table_2, table_3, table_4_and_5
 from drcnet.evaluate.runs import Run, order_intervals, read_run
 from drcnet.evaluate.style import new_figure
@@ -64,9 +64,10 @@ def write_paper(
     RunError, StoreError, NightError, FrameError
         An input cannot be read.
     """
-    evaluation = assess([read_run(Path(folder)) for folder in runs], EvaluateSettings())
+    settings = settings_of([Path(folder) for folder in runs])
+    evaluation = assess([read_run(Path(folder)) for folder in runs], settings)
     inputs = {run.name: file_digest(run.folder / "predictions.parquet") for run in evaluation.runs}
-    origin = make_provenance(EvaluateSettings().model_dump(mode="json"), inputs=inputs, seed=1)
+    origin = make_provenance(settings.model_dump(mode="json"), inputs=inputs, seed=settings.seed)
     store = open_store(Path(work)) if work is not None else None
     tables = _tables(evaluation, store)
     drawn = _run_figures(evaluation)

@@ -27,10 +27,10 @@ UNITS = {
     "sky": "skies added",
     "moon": "median skies of moonlight added",
     "neighbor": "times as bright, 1% spilt",
-    "cosmic rays": "an arm",
+    "cosmic rays": "left in each arm",
     "throughput": "rise or fall to the ends",
     "reddening": "mag E(B-V)",
-    "missing arm": "arm",
+    "missing arm": "which",
 }
 """Disturbance to the unit of its level."""
 
