@@ -8,7 +8,7 @@ import pytest
 
 from drcnet.calibrate import fading
 from drcnet.calibrate.fading import Fading, fade_part, relative_snr
-from drcnet.calibrate.outsiders import judge_outsiders
+from drcnet.calibrate.outsiders import judge_outsiders, judge_tested
 from drcnet.calibrate.product import FILE, read_calibration
 from drcnet.calibrate.run import calibrate
 from drcnet.dataset.augment_scene import NODES
@@ -136,5 +136,9 @@ def test_outsiders_are_counted(toy, run, settings):
     assert dead["rejected"].item() == dead["no_light"].item() == 1.0
     assert table.filter(pl.col("group") == "sky")["n_rows"].sum() == 3
     assert table.filter(pl.col("group").is_in(["F", "G", "K"]))["n_rows"].sum() == 56
+    own = judge_tested(run, toy)
+    assert set(own["stars"]) == {"test"}
+    assert own["n_rows"].sum() == 7
+    assert own.columns == table.columns
     total = table["too_faint"] + table["unlike"] + table["no_light"]
     np.testing.assert_allclose(total, table["rejected"])

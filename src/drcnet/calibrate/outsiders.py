@@ -12,13 +12,15 @@ from drcnet.calibrate.product import Calibration, read_calibration
 from drcnet.checkpoint import Classifier, load_classifier
 from drcnet.dataset.intervals import interval_of
 from drcnet.dataset.loader import see
+from drcnet.dataset.split import read_split, split_file
 from drcnet.dataset.store import Store, open_store
 from drcnet.errors import CheckpointError, StoreError
 from drcnet.stripes.flags import FiberFlag
 
-__all__ = ["judge_outsiders"]
+__all__ = ["judge_outsiders", "judge_tested"]
 
 _SCHEMA = {
+    "stars": pl.String,
     "group": pl.String,
     "interval": pl.String,
     "n_rows": pl.Int64,
@@ -46,12 +48,12 @@ def judge_outsiders(run: Path, work: Path) -> pl.DataFrame:
     Returns
     -------
     DataFrame
-        One row a group and S/N interval: `group` (the letter of the spectral type, 'sky' or
-        'dead'; that of the run's own classes gives the false refusals), `interval` (of the
-        catalogue's S/N; '' for sky and dead fibres), n_rows, n_stars, `rejected` (share), split
-        into `too_faint`, `unlike` and `no_light`; of those not rejected `sure` (share whose
-        prediction set is one class; null where none is left) and `called` (the class most often
-        given).
+        One row a group and S/N interval: `stars` (the work folder's name), `group` (the letter
+        of the spectral type, 'sky' or 'dead'; that of the run's own classes gives the false
+        refusals), `interval` (of the catalogue's S/N; '' for sky and dead fibres), n_rows,
+        n_stars, `rejected` (share), split into `too_faint`, `unlike` and `no_light`; of those
+        not rejected `sure` (share whose prediction set is one class; null where none is left)
+        and `called` (the class most often given).
 
     Raises
     ------
@@ -60,16 +62,58 @@ def judge_outsiders(run: Path, work: Path) -> pl.DataFrame:
     StoreError
         The store cannot be read.
     """
+    classifier, calibration = _load(run)
+    store = open_store(work)
+    rows = _groups(store, calibration)
+    if rows.is_empty():
+        raise StoreError(store.work, "stars, sky or dead fibres", "none")
+    return _table(classifier, calibration, store, rows, Path(work).name)
+
+
+def judge_tested(run: Path, work: Path) -> pl.DataFrame:
+    """Count what a calibrated run refuses of its own test stars: all of it in error.
+
+    Parameters
+    ----------
+    run : Path
+        Run folder with a `calibration.json`.
+    work : Path
+        The work folder that it was trained on.
+
+    Returns
+    -------
+    DataFrame
+        As `judge_outsiders`, `stars` being 'test'.
+
+    Raises
+    ------
+    CheckpointError
+        The run is not finished or not calibrated.
+    StoreError
+        The store or the split cannot be read.
+    """
+    classifier, calibration = _load(run)
+    store = open_store(work)
+    split = read_split(split_file(Path(work), classifier.card.provenance["settings"].get("split")))
+    tested = split.filter(pl.col("part") == "test").select(pl.col("row").cast(pl.Int64))
+    rows = _groups(store, calibration).join(tested, on="row", how="semi").sort("row")
+    return _table(classifier, calibration, store, rows, "test")
+
+
+def _load(run: Path) -> tuple[Classifier, Calibration]:
     classifier = load_classifier(Path(run))
     calibration = read_calibration(Path(run), weights=classifier.card.weights)
     if calibration is None:
         raise CheckpointError(run, "a calibrated run", "one without calibration.json")
-    store = open_store(work)
-    groups = _groups(store, calibration)
-    if groups.is_empty():
-        raise StoreError(store.work, "stars, sky or dead fibres", "none")
-    pieces = [_judge(classifier, calibration, store, part) for part in _pieces(groups)]
-    return _count(pl.concat(pieces))
+    return classifier, calibration
+
+
+def _table(
+    classifier: Classifier, calibration: Calibration, store: Store, rows: pl.DataFrame, name: str
+) -> pl.DataFrame:
+    pieces = [_judge(classifier, calibration, store, part) for part in _pieces(rows)]
+    table = _count(pl.concat(pieces)).with_columns(pl.lit(name).alias("stars"))
+    return table.select(pl.col(name).cast(dtype) for name, dtype in _SCHEMA.items())
 
 
 def _groups(store: Store, calibration: Calibration) -> pl.DataFrame:
@@ -91,7 +135,7 @@ def _groups(store: Store, calibration: Calibration) -> pl.DataFrame:
             pl.Series("seen", calibration.snrr(rows["snr_red"].to_numpy())),
         )
         .drop_nulls("interval")
-        .select("row", "star", "group", "interval", "seen")
+        .select(pl.col("row").cast(pl.Int64), "star", "group", "interval", "seen")
         .sort("row")
     )
 
@@ -143,4 +187,4 @@ def _count(rows: pl.DataFrame) -> pl.DataFrame:
         place=pl.col("group").replace_strict(order, return_dtype=pl.Int64),
         low=pl.col("interval").str.extract(r"(\d+)").cast(pl.Float64),
     ).sort("place", "low", descending=[False, True])
-    return table.select(pl.col(name).cast(dtype) for name, dtype in _SCHEMA.items())
+    return table.drop("place", "low")

@@ -24,7 +24,10 @@ def command(
     runs: list[Path] = typer.Argument(help="Run folders, or a folder of runs."),
     work: Path = typer.Option(..., "--work", help="Work folder that they were trained on."),
     outsiders: Path | None = typer.Option(
-        None, "--outsiders", help="Another work folder, with A or M stars: count what is refused."
+        None,
+        "--outsiders",
+        help="Another work folder, with A or M stars: count what is refused of them, "
+        "of sky and dead fibres, and in error of the run's own test stars.",
     ),
     config: Path | None = ConfigOption,
     as_json: bool = JsonOption,
@@ -33,7 +36,9 @@ def command(
 
     Writes calibration.json into each run folder; evaluate and classify then use it.
     """
-    from drcnet.calibrate.outsiders import judge_outsiders
+    import polars as pl
+
+    from drcnet.calibrate.outsiders import judge_outsiders, judge_tested
     from drcnet.calibrate.run import calibrate
     from drcnet.cli.settings import find_runs, read_settings
     from drcnet.evaluate.tables import write_ecsv
@@ -46,11 +51,20 @@ def command(
             found = calibrate(run, work, settings, progress=progress)
         lines.append({"run": run.name} | _line(found))
         if outsiders is not None:
-            table = judge_outsiders(run, outsiders)
+            table = pl.concat([judge_tested(run, work), judge_outsiders(run, outsiders)])
             origin = {"work": outsiders.name, "calibration": digest(dict(found.provenance))}
             write_ecsv(table, run / "outsiders.ecsv", origin)
             lines[-1]["outsiders"] = table.to_dicts()
-            columns = ("group", "interval", "n_rows", "rejected", "unlike", "sure", "called")
+            columns = (
+                "stars",
+                "group",
+                "interval",
+                "n_rows",
+                "rejected",
+                "unlike",
+                "sure",
+                "called",
+            )
             if not as_json:
                 print_frame(table, title=f"{run.name}: share refused", columns=columns)
     if as_json:
