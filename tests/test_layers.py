@@ -24,15 +24,15 @@ ORDER = {
     "extract": 8,
     "evaluate": 9,
     "robustness": 10,
-    "saliency": 10,
+    "saliency": 11,
     "sweep": 10,
-    "report": 11,
-    "simulate": 12,
-    "benchmark": 13,
-    "experiments": 14,
-    "cli": 15,
-    "api": 16,
-    "__main__": 17,
+    "report": 12,
+    "simulate": 13,
+    "benchmark": 14,
+    "experiments": 15,
+    "cli": 16,
+    "api": 17,
+    "__main__": 18,
 }
 ONLY_FRONT_ROOMS = {"simulate": {"simulate", "benchmark", "experiments", "api", "cli"}}
 
