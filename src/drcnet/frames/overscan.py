@@ -12,20 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
-from drcnet.instruments import Amplifier, InstrumentProfile
+from drcnet.frames.row_levels import MAD_TO_SIGMA, row_levels
+from drcnet.instruments import InstrumentProfile
 
 __all__ = ["OverscanWay", "overscan_levels", "smooth_levels"]
 
 OverscanWay = Literal["smooth", "row", "constant"]
 """How the overscan's level follows the rows; see `StripeSettings.overscan`."""
 
-_CLIP = 5.0
 _WINDOWS = (101, 31, 9, 3, 1)  # rows, from what is expected to what must be demonstrated
 _SIGNIFICANT = 4.5  # standard deviations that make a change of level: 7 in a million by chance
 _MEDIAN_NOISE = 1.2533  # noise of a median over that of a mean, sqrt(pi / 2)
-_MAD_TO_SIGMA = 1.4826
 _MAD_ERROR = 1.65  # relative error of a squared MAD, times the square root of the count
-_ROUNDING = 1 / 12  # variance of rounding to whole ADU
 
 
 def overscan_levels(
@@ -63,7 +61,8 @@ def overscan_levels(
     residual = None if across else np.zeros((profile.n_spatial, profile.n_wave), np.float32)
     spans = profile.turned_spans(arm)
     for number, (amp, (space, wave)) in enumerate(zip(profile.amplifiers, spans, strict=True)):
-        rows, noise = _row_levels(raw, amp)
+        part = raw[slice(*amp.overscan_y), slice(*amp.overscan_x)]
+        rows, noise = row_levels(part, amp.read_noise / amp.gain)
         pedestal[number] = np.median(rows)
         if amp.overscan_y != amp.data_y or way == "constant":
             continue  # rows of the overscan are not rows of the data: one level
@@ -115,23 +114,8 @@ def smooth_levels(rows: NDArray[np.float32], noise: float) -> NDArray[np.float32
         )
     away = rows - level
     usual = away[away != 0]
-    scatter = (_MAD_TO_SIGMA * float(np.median(np.abs(usual)))) ** 2 if len(usual) else 0.0
+    scatter = (MAD_TO_SIGMA * float(np.median(np.abs(usual)))) ** 2 if len(usual) else 0.0
     limit = 1 + _SIGNIFICANT * _MAD_ERROR / np.sqrt(max(len(usual), 1))
     if scatter > limit * noise**2:
         level = level + (1 - noise**2 / scatter) * away
     return level.astype(np.float32)
-
-
-def _row_levels(raw: NDArray[Any], amp: Amplifier) -> tuple[NDArray[np.float32], float]:
-    """Mean of each overscan row, clipped around its median, (n_row,), and its error; ADU."""
-    part = raw[slice(*amp.overscan_y), slice(*amp.overscan_x)].astype(np.float32)
-    middle = np.median(part, axis=1)
-    away = np.abs(part - middle[:, None])
-    spread = _MAD_TO_SIGMA * float(np.median(away))
-    sigma = max(spread, amp.read_noise / amp.gain, 1.0)
-    keep = away < _CLIP * sigma
-    count = keep.sum(axis=1)
-    mean = (part * keep).sum(axis=1) / np.maximum(count, 1)
-    variance = np.sum(away**2 * keep) / max(np.sum(count) - len(middle), 1)
-    noise = float(np.sqrt(max(variance, _ROUNDING) / part.shape[1]))
-    return np.where(count > 0, mean, middle).astype(np.float32), noise
