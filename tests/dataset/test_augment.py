@@ -9,13 +9,20 @@ import torch
 
 from drcnet.checkpoint import load_classifier
 from drcnet.config import AugmentSettings, PrepareSettings, StripeSettings, TrainSettings
-from drcnet.dataset.augment import Augmenter, _shift, _variance, add_noise, fade, make_augmenter
+from drcnet.dataset.augment import (
+    Augmenter,
+    _shift,
+    add_noise,
+    expected_variance,
+    fade,
+    make_augmenter,
+)
 from drcnet.dataset.augment_draw import draw_rows
 from drcnet.dataset.augment_scene import NODES, Scene, read_scene
 from drcnet.dataset.loader import Samples, see
 from drcnet.dataset.split import write_split
 from drcnet.dataset.store import create_store, open_store, write_exposure
-from drcnet.errors import StoreError
+from drcnet.errors import StoreError, TrainingError
 from drcnet.frames.frame import FrameName
 from drcnet.instruments import load_instrument
 from drcnet.provenance import make_provenance
@@ -258,12 +265,41 @@ def test_faded_stars_scatter_as_fainter_ones_do(work, view):
     assert np.sqrt((away**2).mean()) < 0.6
     # all draws share one bright observation and one measured sky: their part is in the mean
     scene = augmenter.scene.take(at)
-    shared = factor**2 * _variance(augmenter.x[at], augmenter.x[at], scene, torch.ones(1))[1]
+    shared = (
+        factor**2 * expected_variance(augmenter.x[at], augmenter.x[at], scene, torch.ones(1))[1]
+    )
     if view != "stripes":
         part = factor**2 - 1 if view.endswith("-sky") else (1 - factor) ** 2
         shared = shared + part * scene.sky_error
     total = made.var(axis=0).mean() + shared.mean().item()
     assert total == pytest.approx(seen.var(axis=0).mean(), rel=0.03)
+
+
+def test_inverse_variance_is_that_of_the_faded_star(work):
+    """The same stars as without it, beside what their scatter over many draws comes to."""
+    factor, draws, at = 0.1, 300, torch.tensor([20])
+    augmenter = augmenter_of(work, "optimal-ivar", noise=True, scale=(factor, factor))
+    made = torch.stack([augmenter.batch(at, k)[0] for k in range(draws)]).double()
+    plain = augmenter_of(work, "optimal-sky", noise=True, scale=(factor, factor))
+    assert torch.equal(made[3, :, 0].float(), plain.batch(at, 3)[0])
+    scene = plain.scene.take(at)
+    own = expected_variance(plain.x[at], plain.x[at], scene, torch.ones(1))[1]
+    # all draws share one bright observation; the measured sky's own error is no photon noise
+    shared = factor**2 * own + (factor**2 - 1) * scene.sky_error
+    scatter = made[:, :, 0].var(dim=0).mean() + shared.mean()
+    assert float((1 / made[0, :, 1]).mean()) == pytest.approx(float(scatter), rel=0.05)
+    assert augmenter.copy(3).shape == (len(augmenter.x), 2, 2, L)
+    assert torch.equal(augmenter.copy(3)[20], augmenter.batch(at, 3)[0])
+
+
+def test_a_model_that_knows_its_noise_is_never_given_z_scores(work, tmp_path):
+    settings = TrainSettings(model="ppca", options={"components": 5}, augment={"noise": True})
+    train(work, tmp_path / "run", settings)
+    classifier = load_classifier(tmp_path / "run", "cpu")
+    assert (classifier.card.view, classifier.card.normalize) == ("optimal-ivar", "none")
+    train(work, tmp_path / "run", settings)  # the same settings: returned as it is
+    with pytest.raises(TrainingError, match="view of ppca"):
+        train(work, tmp_path / "other", settings.model_copy(update={"view": "optimal"}))
 
 
 def test_draws_follow_from_seed_epoch_and_row_alone(work):

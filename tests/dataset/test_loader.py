@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drcnet.dataset.loader import Samples, batch_rows, epoch_order, load_part
+from drcnet.dataset.reading import part_bytes
 from drcnet.dataset.split import read_split
 from drcnet.dataset.store import open_arrays, open_store
 from drcnet.errors import StoreError
@@ -51,6 +52,19 @@ def test_both_views_show_the_same_stars(store, split):
     deep = load_part(store, split, "test", view="stripes", classes=CLASSES)
     np.testing.assert_array_equal(flat.row, deep.row)
     np.testing.assert_allclose(flat.x, deep.x.sum(dim=2), atol=11 * 0.125)
+
+
+def test_a_view_that_knows_its_noise_has_it_beside_the_spectrum(store, split):
+    part = load_part(store, split, "test", view="optimal-ivar", classes=CLASSES)
+    plain = load_part(store, split, "test", view="optimal-sky", classes=CLASSES)
+    ivar = store.read("optimal_ivar", part.row)
+    known = (ivar > 0) & np.isfinite(plain.x.numpy())
+    assert part.x.shape == (len(part), 2, 2, 256)
+    np.testing.assert_array_equal(part.x[:, :, 0].numpy()[known], plain.x.numpy()[known])
+    np.testing.assert_array_equal(part.x[:, :, 1].numpy()[known], ivar[known])
+    assert np.isnan(part.x[:, :, 0].numpy()[~known]).all()
+    assert np.isnan(part.x[:, :, 1].numpy()[~known]).all()
+    assert part_bytes(store, 3, "optimal-ivar") == 2 * part_bytes(store, 3, "optimal-sky")
 
 
 def test_normalised_at_once_or_in_batches_is_the_same(store, split):

@@ -46,6 +46,7 @@ SMALL = {
     "mlp": {"components": 5, "widths": (8,)},
     "svm": {"components": 5},
     "template": {"templates": 12},
+    "ppca": {"components": 5},
 }
 # Readings of the paper that change the network, each built and run.
 READINGS = [
@@ -107,6 +108,8 @@ def stars(name, options, n, seed=0):
     if MODELS[name].view == "stripes":
         x = np.repeat(x[:, :, None], options.get("n_spatial", SPATIAL), axis=2)
     x = x + rng.normal(0, 0.3, x.shape)
+    if MODELS[name].view == "optimal-ivar":  # on a continuum, beside the inverse variance
+        x = np.stack([10 + x, np.full(x.shape, 1 / 0.3**2)], axis=2)
     return torch.from_numpy(x.astype(np.float32)), torch.from_numpy(label)
 
 

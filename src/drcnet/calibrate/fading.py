@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drcnet.config import CalibrateSettings
-from drcnet.dataset.augment import add_noise, fade, sky_error
+from drcnet.dataset.augment import add_noise, expected_variance, fade, sky_error, weigh
 from drcnet.dataset.augment_scene import NODES, Scene, read_scene
-from drcnet.dataset.loader import Samples, load_part, see
+from drcnet.dataset.loader import WEIGHED, Samples, load_part, see
 from drcnet.dataset.store import Store
 from drcnet.errors import StoreError
 from drcnet.stripes.snr import BAND
@@ -137,7 +137,8 @@ def fade_part(
     if rows.is_empty() or rows["snrr"].is_null().any():
         raise StoreError(store.work, f"{part} stars with an S/N", "none, or one without")
     samples = load_part(store, rows, part, view=fading.view, classes=fading.classes)
-    scene = read_scene(store, samples.row, samples.x.numpy(), fading.view)
+    light = samples.x[:, :, 0] if fading.view in WEIGHED else samples.x
+    scene = read_scene(store, samples.row, light.numpy(), fading.view)
     curve = _snr_curve(store, samples.row)
     snrr = rows["snrr"].to_numpy().astype(np.float64)
     star, label = rows["star"].to_numpy().astype(str), samples.label.numpy()
@@ -223,13 +224,18 @@ def _fade(
     seeds = tuple(int(v) for v in rng.integers(2**63, size=len(at)))
     choice = torch.from_numpy(rng.random(len(at))).float()
     share = torch.from_numpy(factor).float()
+    weighed = samples.x.ndim > scene.keep.ndim  # the view has an inverse variance beside
+    light = samples.x[:, :, 0] if weighed else samples.x
     out = []
     for start in range(0, len(at), _CHUNK):
         part = slice(start, start + _CHUNK)
         which = torch.from_numpy(at[part])
-        around, x = scene.take(which), samples.x[which]
+        around, x = scene.take(which), light[which]
         along = share[part].reshape(-1, *[1] * (x.ndim - 1))
         faded, missing = fade(x, around, along)
         faded = faded + sky_error(around, along, choice[part])
-        out.append(add_noise(faded, missing.expand_as(faded), seeds[part]))
+        seen = add_noise(faded, missing.expand_as(faded), seeds[part])
+        if weighed:
+            seen = weigh(seen, expected_variance(x, faded, around, along)[0])
+        out.append(seen)
     return torch.cat(out)

@@ -69,7 +69,9 @@ class TrainSettings(Frozen):
     split: str | None = None
     """Which split: a file, also one named from inside the work folder
     ('splits/paper-0.parquet'); none: the work folder's split.parquet."""
-    view: Literal["stripes", "box", "optimal", "box-sky", "optimal-sky", "optimal-ivar"] | None = None
+    view: Literal["stripes", "box", "optimal", "box-sky", "optimal-sky", "optimal-ivar"] | None = (
+        None
+    )
     """What the model sees: stripes (2-D), box or optimal extraction (1-D), the latter two also
     with the frame's sky taken off, or that beside its inverse variance ('optimal-ivar', for
     models that know their noise); none: the model's own."""

@@ -28,10 +28,18 @@ from drcnet.dataset.augment_draw import Draw, draw_rows
 from drcnet.dataset.augment_dust import dust
 from drcnet.dataset.augment_haze import differences
 from drcnet.dataset.augment_scene import NODES, Scene, read_scene, read_skies
-from drcnet.dataset.loader import Samples
+from drcnet.dataset.loader import WEIGHED, Samples
 from drcnet.dataset.store import ROUNDED_TO, Store
 
-__all__ = ["Augmenter", "add_noise", "fade", "make_augmenter", "sky_error"]
+__all__ = [
+    "Augmenter",
+    "add_noise",
+    "expected_variance",
+    "fade",
+    "make_augmenter",
+    "sky_error",
+    "weigh",
+]
 
 _CHUNK = 64  # stars changed at once: bounds the memory
 _SPILL_DECAY = 0.6  # a neighbour's wing, from one pixel to the next
@@ -66,7 +74,7 @@ def fade(x: Tensor, scene: Scene, factor: Tensor) -> tuple[Tensor, Tensor]:
     (140.0, 138.51)
     """
     faded = factor * x + (1 - factor) * scene.keep
-    wanted, there = _variance(x, faded, scene, factor)
+    wanted, there = expected_variance(x, faded, scene, factor)
     missing = wanted - factor**2 * there
     if len(scene.sky_error):
         # (1 - f) of the measured sky, with its own noise, was put back; a view without sky
@@ -127,6 +135,23 @@ def add_noise(x: Tensor, variance: Tensor, seed: tuple[int, ...]) -> Tensor:
     return out if x.ndim < 4 else (out / ROUNDED_TO).round() * ROUNDED_TO
 
 
+def weigh(x: Tensor, variance: Tensor) -> Tensor:
+    """Put the inverse variance beside a spectrum, as a view of `WEIGHED` has it.
+
+    Parameters
+    ----------
+    x, variance : Tensor, shape (B, 2, L)
+        Electrons and their variance.
+
+    Returns
+    -------
+    Tensor, shape (B, 2, 2, L)
+        Spectrum and inverse variance; both NaN where the spectrum is unknown.
+    """
+    ivar = torch.where(torch.isfinite(x), 1 / variance.clamp(min=1e-6), torch.nan)
+    return torch.stack([x, ivar.expand_as(x)], dim=2)
+
+
 @dataclass(frozen=True, eq=False)
 class Augmenter:
     """Training stars and how they are changed.
@@ -145,6 +170,8 @@ class Augmenter:
         What surrounds them; on the device of `x`.
     skies : Tensor, shape (m, 2, S, L) or (m, 2, L)
         The same view of sky fibres; needed where `settings.replace_sky`.
+    weighed : bool, default False
+        The view has inverse variances: they are given along, as they are after the change.
     """
 
     settings: AugmentSettings
@@ -153,6 +180,7 @@ class Augmenter:
     x: Tensor
     scene: Scene
     skies: Tensor
+    weighed: bool = False
 
     def to(self, device: torch.device) -> "Augmenter":
         """Move the stars.
@@ -168,7 +196,7 @@ class Augmenter:
             The same there.
         """
         parts = (self.x.to(device), self.scene.to(device), self.skies.to(device))
-        return Augmenter(self.settings, self.seed, self.row, *parts)
+        return Augmenter(self.settings, self.seed, self.row, *parts, self.weighed)
 
     def batch(self, at: Tensor, epoch: int) -> Tensor:
         """Change some stars.
@@ -182,8 +210,9 @@ class Augmenter:
 
         Returns
         -------
-        Tensor, shape (B, 2, S, L) or (B, 2, L)
-            Electrons, not normalised; they depend on seed, epoch and each star's row alone.
+        Tensor, shape (B, 2, S, L), (B, 2, L) or (B, 2, 2, L)
+            Electrons, not normalised; they depend on seed, epoch and each star's row alone. The
+            last shape has inverse variances beside them.
         """
         row = self.row[at.cpu().numpy()]
         return self.apply(at, draw_rows(self.settings, row, self.seed, epoch))
@@ -200,8 +229,8 @@ class Augmenter:
 
         Returns
         -------
-        Tensor, shape (B, 2, S, L) or (B, 2, L)
-            Electrons, not normalised.
+        Tensor, shape (B, 2, S, L), (B, 2, L) or (B, 2, 2, L)
+            As `batch` gives them.
         """
         draw = draw.to(self.x.device)
         scene, x = self.scene.take(at), self.x[at]
@@ -213,9 +242,13 @@ class Augmenter:
         else:
             faded = faded + sky_error(scene, factor, draw.sky_row)
         faded, left = _bend(faded, draw)
-        missing = missing + (1 - left) * factor**2 * _variance(x, x, scene, factor)[1]
+        total, own = expected_variance(x, faded, scene, factor)
+        missing = missing + (1 - left) * factor**2 * own
+        before = missing
         faded, missing = self._spill(faded, missing, draw)
         out = add_noise(_strike(faded, draw), missing, draw.seed)
+        if self.weighed:
+            out = weigh(out, total + (missing - before))
         lost = draw.lost.reshape(*draw.lost.shape, *[1] * (out.ndim - 2))
         return out.masked_fill(lost, torch.nan)
 
@@ -229,10 +262,11 @@ class Augmenter:
 
         Returns
         -------
-        Tensor, shape (n, 2, S, L) or (n, 2, L)
-            Electrons, not normalised.
+        Tensor, shape (n, 2, S, L), (n, 2, L) or (n, 2, 2, L)
+            As `batch` gives them.
         """
-        out = torch.empty_like(self.x)
+        shape = (*self.x.shape[:2], 2, *self.x.shape[2:]) if self.weighed else self.x.shape
+        out = self.x.new_empty(shape)
         for at in torch.arange(len(self.x)).split(_CHUNK):
             out[at] = self.batch(at.to(self.x.device), epoch)
         return out
@@ -246,8 +280,8 @@ class Augmenter:
         a little noise is too much; the other fibre's throughput and trace stay its own.
         """
         star = factor * (x - scene.keep)
-        wanted, there = _variance(x, star + scene.keep, scene, factor)
-        dark = _variance(x, scene.keep, scene, torch.zeros_like(factor))[0]
+        wanted, there = expected_variance(x, star + scene.keep, scene, factor)
+        dark = expected_variance(x, scene.keep, scene, torch.zeros_like(factor))[0]
         other = self.skies[(draw.sky_row * len(self.skies)).long()]
         return star + other, (wanted - dark - factor**2 * there).clamp(min=0)
 
@@ -296,15 +330,35 @@ def make_augmenter(
         The store does not hold what is needed (see `read_scene`), or no sky fibre where the sky
         is to be replaced.
     """
-    scene = read_scene(store, samples.row, samples.x.numpy(), view)
+    weighed = view in WEIGHED
+    x = samples.x[:, :, 0].contiguous() if weighed else samples.x
+    scene = read_scene(store, samples.row, x.numpy(), view)
     skies = torch.zeros(0)
     if settings.replace_sky:
         skies = torch.from_numpy(read_skies(store, view))
-    return Augmenter(settings, seed, samples.row, samples.x, scene, skies)
+        skies = skies[:, :, 0].contiguous() if weighed else skies
+    return Augmenter(settings, seed, samples.row, x, scene, skies, weighed)
 
 
-def _variance(x: Tensor, faded: Tensor, scene: Scene, factor: Tensor) -> tuple[Tensor, Tensor]:
-    """Variance with the star at `factor` of its light, and at all of it."""
+def expected_variance(
+    x: Tensor, faded: Tensor, scene: Scene, factor: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Say how noisy stars are, faded and as they were.
+
+    Parameters
+    ----------
+    x, faded : Tensor, shape (B, 2, S, L) or (B, 2, L)
+        Electrons before and after fading.
+    scene : Scene
+        Of the same stars.
+    factor : Tensor, broadcastable to `x`
+        The fraction that is left of their light.
+
+    Returns
+    -------
+    faded, own : Tensor, broadcastable to `x`
+        Variance with the star at `factor` of its light, and at all of it.
+    """
     if len(scene.nodes):
         wanted = scene.nodes[:, :, 0]
         for g in range(len(NODES) - 1):

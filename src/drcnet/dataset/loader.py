@@ -17,7 +17,16 @@ from drcnet.dataset.store import Progress, Store
 from drcnet.errors import StoreError
 from drcnet.stripes.normalize import normalize
 
-__all__ = ["VIEWS", "Samples", "batch_rows", "epoch_order", "load_part", "normalize_rows", "see"]
+__all__ = [
+    "VIEWS",
+    "WEIGHED",
+    "Samples",
+    "batch_rows",
+    "epoch_order",
+    "load_part",
+    "normalize_rows",
+    "see",
+]
 
 VIEWS = {
     "stripes": ("stripes",),
@@ -25,8 +34,13 @@ VIEWS = {
     "optimal": ("optimal",),
     "box-sky": ("box", "sky"),
     "optimal-sky": ("optimal", "sky"),
+    "optimal-ivar": ("optimal", "sky"),
 }
 """View to the array of the store that shows it, and to what is taken off that."""
+
+WEIGHED = {"optimal-ivar": "optimal_ivar"}
+"""View that knows its noise to the array of inverse variances that goes along: it has an axis
+more before the wavelengths, with spectrum and inverse variance, and is never normalised."""
 
 _PIXELS = 2**18
 """Pixels normalised at once: what fits into a core's cache is done 4 times faster than 256 stripes
@@ -39,8 +53,9 @@ class Samples:
 
     Parameters
     ----------
-    x : Tensor, shape (n, 2, 11, 3000) or (n, 2, 3000), float32
-        Electrons, or what `normalized` made of them.
+    x : Tensor, shape (n, 2, 11, 3000), (n, 2, 3000) or (n, 2, 2, 3000), float32
+        Electrons, or what `normalized` made of them; a view of `WEIGHED` has electrons and their
+        inverse variance along the third axis.
     label : Tensor, shape (n,), int64
         Position of each star's class in `classes`.
     row : ndarray, shape (n,), int64
@@ -192,13 +207,18 @@ def see(view: str, get: Callable[[str], NDArray[Any]]) -> NDArray[np.float32]:
     Returns
     -------
     ndarray, float32
-        Electrons; the sky taken off where the view has none.
+        Electrons; the sky taken off where the view has none. A view of `WEIGHED` is stacked with
+        its inverse variance before the last axis; both are NaN where nothing is known.
     """
     shown, *taken = VIEWS[view]
     x = get(shown).astype(np.float32, copy=False)
     for name in taken:
         x = x - get(name).astype(np.float32, copy=False)
-    return x
+    if view not in WEIGHED:
+        return x
+    ivar = get(WEIGHED[view]).astype(np.float32, copy=False)
+    known = np.isfinite(x) & np.isfinite(ivar) & (ivar > 0)
+    return np.stack([np.where(known, part, np.float32(np.nan)) for part in (x, ivar)], axis=-2)
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> Tensor:

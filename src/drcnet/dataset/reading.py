@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from drcnet.dataset.loader import VIEWS
+from drcnet.dataset.loader import VIEWS, WEIGHED
 from drcnet.dataset.shards import ARMS
 from drcnet.dataset.store import Store, open_arrays
 from drcnet.errors import StoreError
@@ -159,4 +159,4 @@ def row_bytes(store: Store, view: str) -> int:
         Bytes of both arms as float32.
     """
     array = open_arrays(store.work)[f"{ARMS[0]}/{VIEWS[view][0]}"]
-    return int(len(ARMS) * 4 * np.prod(array.shape[1:]))
+    return int(len(ARMS) * 4 * np.prod(array.shape[1:])) * (2 if view in WEIGHED else 1)

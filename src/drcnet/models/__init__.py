@@ -16,6 +16,7 @@ from drcnet.models.drcnet import DRCNet
 from drcnet.models.ffcnn import FFCNN
 from drcnet.models.ladder import LadderKernels, LadderReduction, LadderSpectrum, LadderWeights
 from drcnet.models.learners import Forest, Neighbors, Perceptron
+from drcnet.models.ppca import ProbabilisticComponents
 from drcnet.models.racnet import RACNet
 from drcnet.models.rcnet import RCNet
 from drcnet.models.sgan import SGAN
@@ -71,7 +72,7 @@ class ModelEntry:
 def _network(
     name: str,
     build: Callable[..., nn.Module],
-    view: Literal["stripes", "box", "optimal"],
+    view: View,
     reference: str,
 ) -> ModelEntry:
     return ModelEntry(name, build, view, "torch", reference)
@@ -153,6 +154,13 @@ _ENTRIES = (
         "likelihood against the training stars; continuum and velocity integrated over",
     ),
     _learner("mlp", Perceptron, "multi-layer perceptron, on principal components"),
+    ModelEntry(
+        "ppca",
+        ProbabilisticComponents,
+        "optimal-ivar",
+        "classical",
+        "probabilistic principal components (Tipping & Bishop 1999), then logistic regression",
+    ),
 )
 
 MODELS: dict[str, ModelEntry] = {entry.name: entry for entry in _ENTRIES}

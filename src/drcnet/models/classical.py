@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["Fitted", "LogisticRegression"]
+__all__ = ["Fitted", "LogisticRegression", "fit_logit"]
 
 _SCALINGS = ("standard", "robust", "none")
 _IQR_TO_SIGMA = 1.3489795003921634  # of a normal distribution
@@ -160,22 +160,53 @@ class LogisticRegression(Fitted):
     def _fit_components(
         self, scores: NDArray[np.float64], label: NDArray[np.integer], seed: int, balanced: bool
     ) -> dict[str, Any]:
-        from sklearn.linear_model import LogisticRegression as Learner  # noqa: PLC0415
-
-        learner = Learner(
-            C=self.penalty_inverse,
-            max_iter=5000,
-            class_weight="balanced" if balanced else None,
-            random_state=seed,
-        ).fit(scores, label)
-        weight, bias = learner.coef_, learner.intercept_
-        if len(weight) == 1:  # two classes: scikit-learn keeps the difference of the logits
-            weight = np.vstack([-weight / 2, weight / 2])
-            bias = np.concatenate([-bias / 2, bias / 2])
-        return {"weight": weight, "bias": bias}
+        return fit_logit(scores, label, seed=seed, balanced=balanced, inverse=self.penalty_inverse)
 
     def _logits(self, scores: Tensor) -> Tensor:
         return scores @ self.get_buffer("weight").T + self.get_buffer("bias")
+
+
+def fit_logit(
+    scores: NDArray[np.floating],
+    label: NDArray[np.integer],
+    *,
+    seed: int,
+    balanced: bool,
+    inverse: float,
+) -> dict[str, Any]:
+    """Fit a multinomial logit.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (N, C)
+        What is known of each star.
+    label : ndarray of int, shape (N,)
+        Classes, each at least once.
+    seed : int
+        For the solver.
+    balanced : bool
+        Weigh stars by the inverse frequency of their class.
+    inverse : float
+        Inverse strength of the ridge penalty (scikit-learn's C).
+
+    Returns
+    -------
+    dict
+        `weight` (K, C) and `bias` (K,).
+    """
+    from sklearn.linear_model import LogisticRegression as Learner  # noqa: PLC0415
+
+    learner = Learner(
+        C=inverse,
+        max_iter=5000,
+        class_weight="balanced" if balanced else None,
+        random_state=seed,
+    ).fit(scores, label)
+    weight, bias = learner.coef_, learner.intercept_
+    if len(weight) == 1:  # two classes: scikit-learn keeps the difference of the logits
+        weight = np.vstack([-weight / 2, weight / 2])
+        bias = np.concatenate([-bias / 2, bias / 2])
+    return {"weight": weight, "bias": bias}
 
 
 def _pixel_scale(

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn.functional import avg_pool1d
 
 from drcnet.config import AugmentSettings
-from drcnet.dataset.augment import Augmenter
+from drcnet.dataset.augment import Augmenter, weigh
 from drcnet.dataset.augment_scene import read_scene
-from drcnet.dataset.loader import VIEWS
+from drcnet.dataset.loader import VIEWS, WEIGHED
 from drcnet.dataset.store import ARMS, Store
 
 __all__ = ["Light", "Sun", "read_light", "read_sun", "see_view"]
@@ -44,6 +44,8 @@ class Light:
         Share of the light on each pixel, from the stripe itself, smoothed along wavelength.
     weights : dict of str to Tensor, shape (B, 2, S, L)
         How each extraction weighs the pixels.
+    ivar : dict of str to Tensor, shape (B, 2, L)
+        Stored inverse variances, by the view that shows them.
     """
 
     augmenter: Augmenter
@@ -51,6 +53,7 @@ class Light:
     spectra: dict[str, Tensor]
     profile: Tensor
     weights: dict[str, Tensor]
+    ivar: dict[str, Tensor]
 
     @property
     def stripes(self) -> Tensor:
@@ -121,6 +124,11 @@ def read_light(store: Store, row: NDArray[np.int64], views: set[str], seed: int)
         {k: torch.from_numpy(store.read(k, row).astype(np.float32, copy=False)) for k in kinds},
         profile,
         {name: weights[name] for name in kinds},
+        {
+            view: torch.from_numpy(store.read(name, row).astype(np.float32, copy=False))
+            for view, name in WEIGHED.items()
+            if view in views
+        },
     )
 
 
@@ -140,15 +148,27 @@ def see_view(light: Light, view: str, stripes: Tensor, sky: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor, shape (B, 2, S, L) or (B, 2, L)
-        Electrons.
+    Tensor, shape (B, 2, S, L), (B, 2, L) or (B, 2, 2, L)
+        Electrons; a view of `WEIGHED` with its inverse variance, which follows the counts.
     """
     kind, *taken = VIEWS[view]
     if kind == "stripes":
         return stripes
     change = torch.nan_to_num(stripes - light.stripes)
     spectrum = light.spectra[kind] + (light.weights[kind] * change).sum(dim=2)
-    return spectrum - sky if taken else spectrum
+    spectrum = spectrum - sky if taken else spectrum
+    if view not in WEIGHED:
+        return spectrum
+    before, after = (_variance(light, kind, one) for one in (light.stripes, stripes))
+    known = light.ivar[view] > 0  # not where it is NaN
+    return weigh(torch.where(known, spectrum, torch.nan), after / (before * light.ivar[view]))
+
+
+def _variance(light: Light, kind: str, stripes: Tensor) -> Tensor:
+    """Variance of an extraction from stripes, shape (B, 2, L); their own counts stand for it."""
+    noise = light.augmenter.scene.floor[:, :, None, None]
+    electrons = torch.nan_to_num(stripes).clamp(min=0) + noise
+    return (light.weights[kind] ** 2 * electrons).sum(dim=2).clamp(min=1e-6)
 
 
 def read_sun(store: Store) -> Sun | None:

@@ -101,6 +101,7 @@ def train(
     """
     run = Path(run)
     task, processes = read_task(work, settings), Processes.here()
+    settings = task.settings
     _check_together(task, processes, overwrite=overwrite)
     if overwrite:
         _clear(run)

@@ -1,0 +1,210 @@
+"""A linear model that knows its noise: principal components as a probability, then a logit.
+
+Plain principal components weigh every pixel alike, so that at low S/N a sky line's noise counts
+as much as a spectral line. Here a spectrum is a draw from a Gaussian of few components seen
+through each pixel's own noise (Tipping & Bishop 1999, probabilistic principal components; with
+unequal noise as in Bailey 2012, PASP 124, 1015). What is known of the components given one
+noisy spectrum is again a Gaussian,
+
+    S = (1 / variances + V^T W V)^-1,    c = S V^T W (x - mean),
+
+W being the inverse variances: the noisier, the nearer c to 0, the average star. Missing pixels
+have no weight, and a missing arm is no special case.
+
+Shapes: N stars, L wavelength pixels an arm, D = 2L values a star, C components, K classes.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from drcnet.models.classical import Fitted, fit_logit
+
+__all__ = ["ProbabilisticComponents", "posterior_components"]
+
+_ROWS = 1024  # stars at once: bounds the memory
+_TURNS = 2  # level and components in turn
+_MODEL_ERROR = 0.01  # relative; no pixel is trusted further, as no star is a sum of components
+_LEAST_BRIGHT = 64  # stars that components are learnt from, at least
+
+
+class ProbabilisticComponents(Fitted):
+    """Posterior principal components and multinomial logistic regression.
+
+    Parameters
+    ----------
+    n_class : int, default 3
+        Classes, K.
+    n_wave : int
+        Wavelength pixels of an arm, L.
+    components : int, default 20
+        Principal components, C, learnt from the stars of the highest S/N.
+    bright : float, default 20
+        Median S/N a pixel from which on a star shows the components.
+    penalty_inverse : float, default 0.1
+        Inverse strength of the ridge penalty (scikit-learn's C), on components in units of
+        their own spread.
+    """
+
+    def __init__(
+        self,
+        n_class: int = 3,
+        *,
+        n_wave: int = 3000,
+        components: int = 20,
+        bright: float = 20.0,
+        penalty_inverse: float = 0.1,
+    ) -> None:
+        super().__init__(n_class, n_wave=n_wave, components=components, scaling="none")
+        self.bright = bright
+        self.penalty_inverse = penalty_inverse
+
+    def fit(
+        self, x: NDArray[np.floating], label: NDArray[np.integer], *, seed: int, balanced: bool
+    ) -> None:
+        """Learn components from the bright stars, and the logit from all.
+
+        Parameters
+        ----------
+        x : ndarray, shape (N, 2, 2, L)
+            Spectra and their inverse variances; what is not finite is unknown.
+        label : ndarray of int, shape (N,)
+            Classes, 0 to K - 1, each at least once.
+        seed : int
+            For the random start of the components.
+        balanced : bool
+            Weigh stars by the inverse frequency of their class.
+        """
+        spectrum, weight = _known(torch.from_numpy(np.ascontiguousarray(x)))
+        mean, basis, variance = _learn_components(
+            spectrum, weight, bright=self.bright, components=self.components, seed=seed
+        )
+        self._keep("mean", mean)
+        self._keep("basis", basis)
+        self._keep("variance", variance)
+        scores = self._scores(spectrum, weight).numpy()
+        learnt = fit_logit(
+            scores, np.asarray(label), seed=seed, balanced=balanced, inverse=self.penalty_inverse
+        )
+        for name, values in learnt.items():
+            self._keep(name, values)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Classify stars.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, 2, 2, L)
+            Blue and red; spectrum and inverse variance, 0 or not finite where unknown.
+
+        Returns
+        -------
+        Tensor, shape (N, K)
+            Logits.
+        """
+        if "basis" not in self._buffers:
+            raise RuntimeError(f"{type(self).__name__} must be fitted or loaded before use")
+        scores = self._scores(*_known(x))
+        return scores @ self.get_buffer("weight").T + self.get_buffer("bias")
+
+    def _scores(self, spectrum: Tensor, weight: Tensor) -> Tensor:
+        """Posterior means in units of the components' spread, shape (N, C)."""
+        variance = self.get_buffer("variance")
+        found = posterior_components(
+            spectrum, weight, self.get_buffer("mean"), self.get_buffer("basis"), variance
+        )
+        return found / variance.sqrt()
+
+
+def posterior_components(
+    spectrum: Tensor, weight: Tensor, mean: Tensor, basis: Tensor, variance: Tensor
+) -> Tensor:
+    """Expect the components of spectra, given each pixel's noise.
+
+    The level of each arm is free: level and components are solved for in turn.
+
+    Parameters
+    ----------
+    spectrum, weight : Tensor, shape (N, 2, L)
+        Electrons and their inverse variance, 0 where unknown.
+    mean : Tensor, shape (2, L)
+        Average spectrum, of level 1 in each arm.
+    basis : Tensor, shape (2L, C)
+        Components, orthonormal.
+    variance : Tensor, shape (C,)
+        Variance of each component among stars.
+
+    Returns
+    -------
+    Tensor, shape (N, C), of the type of `basis`
+        Posterior means, c of the module's equation.
+    """
+    size = len(variance)
+    squares = (basis[:, :, None] * basis[:, None, :]).flatten(1)  # (D, C^2)
+    prior = torch.diag(1 / variance)
+    found = []
+    for start in range(0, len(spectrum), _ROWS):
+        light = spectrum[start : start + _ROWS].to(basis.dtype)
+        ivar = weight[start : start + _ROWS].to(basis.dtype)
+        shape = mean.expand_as(light)
+        for _ in range(_TURNS):
+            level = _level(light, ivar, shape)
+            scaled = ivar * level**2
+            scaled = (scaled / (1 + scaled * _MODEL_ERROR**2)).flatten(1)
+            rest = (light / level - mean).flatten(1)
+            precision = (scaled @ squares).unflatten(1, (size, size)) + prior
+            c = torch.linalg.solve(precision, (scaled * rest) @ basis)
+            shape = mean + (c @ basis.T).unflatten(1, mean.shape)
+        found.append(c)
+    return torch.cat(found)
+
+
+def _level(light: Tensor, ivar: Tensor, shape: Tensor) -> Tensor:
+    """Best-fitting level of each arm, (N, 2, 1); at least a thousandth of its own error.
+
+    A faint arm may fit best below 0: that the light is not negative is known.
+    """
+    precision = (ivar * shape**2).sum(-1, keepdim=True)
+    level = (ivar * light * shape).sum(-1, keepdim=True) / precision.clamp(min=1e-30)
+    return level.clamp(min=1e-3 * precision.clamp(min=1e-12).rsqrt())
+
+
+def _known(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Spectra and weights, (N, 2, L) each, both 0 where one is unknown."""
+    spectrum, weight = x[:, :, 0], x[:, :, 1]
+    good = torch.isfinite(spectrum) & torch.isfinite(weight) & (weight > 0)
+    zero = torch.zeros((), dtype=x.dtype, device=x.device)
+    return torch.where(good, spectrum, zero), torch.where(good, weight, zero)
+
+
+def _learn_components(
+    spectrum: Tensor, weight: Tensor, *, bright: float, components: int, seed: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Mean (2, L), basis (2L, C) and variances (C,) from the stars of the highest S/N.
+
+    Unknown pixels are filled with the average star. The noise's share is taken off the
+    variances, as an average over pixels; a hundredth is left at least.
+    """
+    from sklearn.decomposition import PCA  # noqa: PLC0415  classifying needs no scikit-learn
+
+    snr = (spectrum * weight.sqrt()).flatten(1).median(dim=1).values
+    count = max(int((snr >= bright).sum()), min(_LEAST_BRIGHT, len(snr)))
+    best = torch.sort(snr, descending=True, stable=True).indices[:count]
+    light, ivar = spectrum[best].double(), weight[best].double()
+    level = light.sum(-1, keepdim=True) / (ivar > 0).sum(-1, keepdim=True).clamp(min=1)
+    light, ivar = light / level, ivar * level**2
+    known = ivar > 0
+    mean = (light * known).sum(0) / known.sum(0).clamp(min=1)
+    flat = torch.where(known, light, mean).flatten(1).numpy()
+    pca = PCA(
+        n_components=min(components, len(flat) - 1, flat.shape[1]),
+        svd_solver="randomized",
+        random_state=seed,
+    ).fit(flat)
+    noise = torch.where(known, 1 / ivar.clamp(min=1e-12), torch.zeros(())).flatten(1).mean()
+    variance = pca.explained_variance_
+    variance = np.maximum(variance - float(noise), 0.01 * variance)
+    return pca.mean_.reshape(2, -1), pca.components_.T, variance
