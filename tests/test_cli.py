@@ -10,8 +10,8 @@ import pytest
 from drcnet import __version__
 
 COMMANDS = (
-    *("simulate", "check", "prepare", "train", "sweep", "evaluate", "report"),
-    *("classify", "extract", "models", "demo"),
+    *("simulate", "check", "prepare", "train", "sweep", "calibrate", "evaluate", "compare"),
+    *("robustness", "saliency", "paper", "report", "classify", "extract", "models", "demo"),
 )
 HEAVY = (
     *("torch", "astropy", "numba", "polars", "pydantic"),
