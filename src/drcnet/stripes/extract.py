@@ -1,4 +1,4 @@
-"""Aperture and optimal extraction with a cosmic-ray mask and model variance, in one pass."""
+"""Aperture and optimal extraction with a cosmic-ray mask and model variance."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from drcnet.config import StripeSettings
-from drcnet.stripes.cut import TILE, Pixels, Windows, load_tile
+from drcnet.stripes.cut import TILE, Pixels, Windows, cut_stripes
 from drcnet.stripes.rows import (
     far_light,
     find_cosmics,
@@ -18,6 +18,7 @@ from drcnet.stripes.rows import (
 )
 from drcnet.stripes.spatial import STEP, SpatialProfile
 from drcnet.stripes.trace import TraceSet
+from drcnet.stripes.windows import window_noise
 
 __all__ = [
     "Extracted",
@@ -170,19 +171,6 @@ def _window_share(
     return share
 
 
-@njit(cache=True, nogil=True)
-def _empty(n: int, width: int, rows: int) -> Extracted:  # pragma: no cover (compiled)
-    return Extracted(
-        np.empty((n, width, rows), dtype=np.float32),
-        np.empty((n, width, rows), dtype=np.uint8),
-        np.empty((n, rows), dtype=np.float32),
-        np.empty((n, rows), dtype=np.float32),
-        np.empty((n, rows), dtype=np.float32),
-        np.empty((n, rows), dtype=np.float32),
-        np.empty((n, rows), dtype=np.float32),
-    )
-
-
 class _Tile(NamedTuple):
     """One fibre's pixels and profile in a tile of rows, (width, TILE), and what lies under it."""
 
@@ -214,17 +202,23 @@ def _prepare(  # noqa: PLR0917 (a kernel's arrays)
     place: tuple[int, int],
     tile: _Tile,
     light: NDArray[np.float32],
-    stripe: NDArray[np.float32],
+    out: Extracted,
 ) -> None:  # pragma: no cover (compiled)
-    """Load a fibre's tile, copy it, and find its profile and a first estimate of its light."""
+    """Take a fibre's tile from its stripe, find its profile and a first estimate of its light.
+
+    The stripe, as it was cut, is rounded then.
+    """
     fiber, number = place
     start = number * TILE
     size = min(TILE, windows.first.shape[1] - start)
-    load_tile(pixels, windows, fiber, start, tile.data, tile.noise, tile.state)
+    window_noise(pixels, windows, fiber, start, size, tile.noise)
     for k in range(windows.width):
+        stripe, mask = out.stripes[fiber, k], out.mask[fiber, k]
         for t in range(size):
+            tile.data[k, t] = stripe[start + t]
+            tile.state[k, t] = mask[start + t]
             quarter = np.rint(np.float32(4.0) * tile.data[k, t])
-            stripe[k, start + t] = quarter * np.float32(0.25)
+            stripe[start + t] = quarter * np.float32(0.25)
     if shapes.glow.shape[0] > 0:
         _take_glow(tile, size, shapes.glow[fiber, number], shapes.glow[fiber, number + 1])
     table, line = shapes.table[fiber], tile.line
@@ -307,11 +301,8 @@ def _finish(
             out.box_ivar[fiber, start + t] = 1.0 / (spread[t] + lost[t] * lost[t] / ivar)
 
 
-@njit(cache=True, nogil=True)
-def extract_stripes(
-    pixels: Pixels, windows: Windows, shapes: Shapes, rules: Rules
-) -> Extracted:  # pragma: no cover (compiled)
-    """Cut, mask and extract all fibres of a frame in one pass.
+def extract_stripes(pixels: Pixels, windows: Windows, shapes: Shapes, rules: Rules) -> Extracted:
+    """Cut, mask and extract all fibres of a frame.
 
     Optimal extraction follows Horne (1986, PASP 98, 609), table 1, with the profile measured
     on the flat and the variance from the model (read noise and fitted light), twice. The light
@@ -334,8 +325,19 @@ def extract_stripes(
     Extracted
         Stripes (all light), mask, both extractions and the neighbours' light.
     """
+    stripes, mask = cut_stripes(pixels, windows)
+    spectra = (np.empty(windows.first.shape, np.float32) for _ in range(5))
+    out = Extracted(stripes, mask, *spectra)
+    _extract(pixels, windows, shapes, rules, out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _extract(
+    pixels: Pixels, windows: Windows, shapes: Shapes, rules: Rules, out: Extracted
+) -> None:  # pragma: no cover (compiled)
+    """Mask and extract stripes that were cut, tile by tile."""
     n, rows = windows.first.shape
-    out = _empty(n, windows.width, rows)
     n_u = shapes.table.shape[2]
     tiles = (  # a fibre's light is told apart from that of the next two
         _empty_tile(windows.width, n_u),
@@ -356,7 +358,7 @@ def extract_stripes(
                     (ahead, number),
                     tiles[ahead % 3],
                     lights[ahead],
-                    out.stripes[ahead],
+                    out,
                 )
             fiber = ahead - 2
             if fiber < 0:
@@ -371,4 +373,3 @@ def extract_stripes(
             find_cosmics(tile, size, (rules.sigma, rules.error), light)
             weigh(tile, size, light, ivar)
             _finish(tile, (fiber, start, size), spilt, out)
-    return out

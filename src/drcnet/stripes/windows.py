@@ -10,7 +10,7 @@ from drcnet.config import StripeSettings
 from drcnet.stripes.pixels import Pixels
 from drcnet.stripes.trace import TraceSet
 
-__all__ = ["Windows", "find_runs", "make_windows", "one_amplifier"]
+__all__ = ["Windows", "find_runs", "make_windows", "one_amplifier", "window_noise"]
 
 
 class Windows(NamedTuple):
@@ -126,3 +126,39 @@ def find_runs(
             count += 1
     ends[count] = len(first)
     return count + 1
+
+
+@njit(cache=True, nogil=True)
+def window_noise(  # noqa: PLR0917 (a kernel's arrays)
+    pixels: Pixels,
+    windows: Windows,
+    fiber: int,
+    start: int,
+    size: int,
+    noise: NDArray[np.float32],
+) -> None:  # pragma: no cover (compiled)
+    """Give the squared read noise of some rows of a window.
+
+    Parameters
+    ----------
+    pixels : Pixels
+        The frame.
+    windows : Windows
+        Where the stripes lie.
+    fiber, start, size : int
+        Which stripe, the first of its rows, and how many.
+    noise : ndarray, shape (width, at least size), float32
+        Filled; 1 off the chip.
+    """
+    amp = one_amplifier(pixels, windows, fiber, start, size)
+    if amp >= 0:
+        noise[:, :size] = pixels.read_noise[amp] * pixels.read_noise[amp]
+        return
+    for k in range(noise.shape[0]):
+        for t in range(size):
+            x, row = windows.first[fiber, start + t] + k, windows.row_start + start + t
+            if x < 0 or x >= pixels.counts.shape[0]:
+                noise[k, t] = 1.0
+            else:
+                amp = pixels.amplifier[x, row]
+                noise[k, t] = pixels.read_noise[amp] * pixels.read_noise[amp]
