@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 from scipy.linalg import solveh_banded
 from scipy.ndimage import median_filter
+
+from drcnet.stripes.spline import cubic_basis, cubic_values
 
 __all__ = ["Sky", "choose_sky_fibers", "measure_sky"]
 
@@ -141,10 +144,11 @@ def measure_sky(
         scaled = throughput * scale[:, None]
         wave, value, weight = _samples(optimal, ivar, wavelength, scaled, used)
         spline, scatter = _robust_spline(wave, value, weight, knots)
+        model = cubic_values(inside.ravel(), spline.t, spline.c).reshape(inside.shape)
         if turn == 0:
             clear = np.where(_telluric(wavelength) & ~used[:, None], 0.0, ivar)
-            scale = _scales(optimal, clear, spline(inside) * throughput, used)
-    light = (spline(inside) * scaled).astype(np.float32)
+            scale = _scales(optimal, clear, model * throughput, used)
+    light = (model * scaled).astype(np.float32)
     light = np.where(alive[:, None], light, np.nan).astype(np.float32)
     return Sky(light, used, spline, scatter, scale)
 
@@ -169,34 +173,40 @@ def _scales(
     percent or so, the scale found is drawn towards 1 by its own error.
     """
     scale = np.ones(len(optimal))
-    for fiber in np.flatnonzero(np.isfinite(sky).all(axis=1)):
-        model, light = sky[fiber].astype(np.float64), optimal[fiber].astype(np.float64)
-        own = max(0.0, float(np.median(light)) / max(float(np.median(model)), 1e-6) - 1.0)
-        weight = np.where(np.isfinite(light), ivar[fiber], 0.0).astype(np.float64)
-        light = np.where(weight > 0, light, model)
-        if not used[fiber]:
-            model = model - median_filter(model, _CONTINUUM, mode="nearest")
-            light = light - median_filter(light, _CONTINUUM, mode="nearest")
-            # Away from lines only the star's own lines would speak.
-            weight = np.where(model > 3.0 / np.sqrt(np.maximum(weight, 1e-30)), weight, 0.0)
-        # A missed cosmic ray must not make the first guess.
-        absurd = np.abs(light - model) > 0.3 * np.abs(model) + 6.0 / np.sqrt(
-            np.maximum(weight, 1e-30)
-        )
-        weight = np.where(absurd, 0.0, weight)
-        for _ in range(3):
-            bottom = float((weight * model**2).sum())
-            if bottom <= 0.0:
-                break
-            scale[fiber] = float((weight * model * light).sum()) / bottom
-            away = np.abs(light - scale[fiber] * model) * np.sqrt(weight)
-            weight = np.where(away > _CLIP * 1.5, 0.0, weight)
-        if bottom > 0.0:
-            error = 1.0 / bottom + (0.0 if used[fiber] else _STAR_LINES * own) ** 2
-            trust = _SPREAD**2 / (_SPREAD**2 + error)
-            change = np.clip(trust * (scale[fiber] - 1.0), -_WORST_SCALE, _WORST_SCALE)
-            scale[fiber] = 1.0 + change
+    seen = np.isfinite(sky).all(axis=1)
+    model, light = sky[seen].astype(np.float64), optimal[seen].astype(np.float64)
+    dark = used[seen]
+    own = np.median(light, axis=1) / np.maximum(np.median(model, axis=1), 1e-6) - 1.0
+    own = np.where(dark, 0.0, np.fmax(own, 0.0))
+    weight = np.where(np.isfinite(light), ivar[seen], 0.0).astype(np.float64)
+    light = np.where(weight > 0, light, model)
+    model[~dark] -= _running_median(model[~dark])
+    light[~dark] -= _running_median(light[~dark])
+    # Away from lines only the star's own lines would speak.
+    line = model > 3.0 / np.sqrt(np.maximum(weight, 1e-30))
+    weight = np.where(line | dark[:, None], weight, 0.0)
+    # A missed cosmic ray must not make the first guess.
+    absurd = 0.3 * np.abs(model) + 6.0 / np.sqrt(np.maximum(weight, 1e-30))
+    weight = np.where(np.abs(light - model) > absurd, 0.0, weight)
+    for _ in range(3):
+        bottom = (weight * model**2).sum(axis=1)
+        told = bottom > 0.0
+        safe = np.where(told, bottom, 1.0)
+        found = np.where(told, (weight * model * light).sum(axis=1) / safe, 1.0)
+        away = np.abs(light - found[:, None] * model) * np.sqrt(weight)
+        weight = np.where(away > _CLIP * 1.5, 0.0, weight)
+    error = 1.0 / safe + (_STAR_LINES * own) ** 2
+    change = _SPREAD**2 / (_SPREAD**2 + error) * (found - 1.0)
+    scale[seen] = np.where(told, 1.0 + np.clip(change, -_WORST_SCALE, _WORST_SCALE), 1.0)
     return np.asarray(scale / np.median(scale[used]))
+
+
+def _running_median(lines: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Running median of each line; all are filtered as one, their ends drawn out between them."""
+    half = _CONTINUUM // 2
+    drawn = np.pad(lines, ((0, 0), (half, half)), mode="edge")
+    flat = median_filter(drawn.ravel(), _CONTINUUM, mode="nearest")
+    return np.asarray(flat.reshape(drawn.shape)[:, half:-half])
 
 
 def _samples(
@@ -234,9 +244,7 @@ def _robust_spline(
     inside = (wave >= knots[0]) & (wave <= knots[-1])
     wave, value, weight = wave[inside], value[inside], weight[inside]
     full = np.concatenate([[knots[0]] * 3, knots, [knots[-1]] * 3])
-    design = BSpline.design_matrix(wave, full, 3)  # four entries a line
-    first = design.indices[::4].astype(np.int64)
-    basis = design.data.reshape(-1, 4)
+    first, basis = cubic_basis(wave, full)
     kept = _no_gross_outliers(value, weight)
     for _ in range(3):
         coef = _banded_fit(first, basis, value, np.where(kept, weight, 0.0), len(full) - 4)
@@ -266,15 +274,28 @@ def _banded_fit(
     size: int,
 ) -> NDArray[np.float64]:
     """Coefficients of a cubic B-spline by its banded normal equations; shape (size,)."""
-    bands = np.zeros((4, size))
-    right = np.zeros(size)
-    for i in range(4):
-        right += np.bincount(first + i, weight * basis[:, i] * value, minlength=size)
-        for j in range(i, 4):
-            product = weight * basis[:, i] * basis[:, j]
-            bands[j - i] += np.bincount(first + i, product, minlength=size)
+    bands, right = np.zeros((4, size)), np.zeros(size)
+    _add_samples(first, basis, value, weight, (bands, right))
     # A whisper of smoothness carries the fit over stretches that no good pixel sees.
     ridge = 1e-6 * np.median(bands[0])
     bands[0] += 2.0 * ridge
     bands[1, :-1] -= ridge
     return np.asarray(solveh_banded(bands, right, lower=True))
+
+
+@njit(cache=True, nogil=True)
+def _add_samples(
+    first: NDArray[np.int64],
+    basis: NDArray[np.float64],
+    value: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    system: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> None:  # pragma: no cover (compiled)
+    """Add samples to the normal equations: lower bands and right side."""
+    bands, right = system
+    for p in range(len(first)):
+        for i in range(4):
+            part = weight[p] * basis[p, i]
+            right[first[p] + i] += part * value[p]
+            for j in range(i, 4):
+                bands[j - i, first[p] + i] += part * basis[p, j]
