@@ -177,6 +177,25 @@ def test_a_bright_neighbor_hardly_changes_a_faint_fiber(renderer, scene, calibra
         assert abs(change) < 0.01
 
 
+@pytest.mark.parametrize("seed", [31, 32, 33])
+def test_bright_neighbors_change_faint_fibers_by_less_than_a_percent(renderer, seed):
+    scene = renderer.make_scene(32, 400, seed=seed)
+    calibration = calibrate_arm(scene.flat, None, scene.profile, scene.settings)
+    faint = np.full((32, 400), 500.0)
+    bright = np.arange(4, 28, 6)
+    light = faint.copy()
+    light[bright] *= 100.0
+    alone, seen = (
+        extract(renderer.noiseless(scene, scene.optics, one), calibration, scene.settings)
+        for one in (faint, light)
+    )
+    near = np.concatenate([bright - 1, bright + 1])
+    change = seen.optimal[near].mean(axis=1) / alone.optimal[near].mean(axis=1) - 1.0
+    spilt = seen.box[near].mean(axis=1) / alone.box[near].mean(axis=1) - 1.0
+    assert np.median(spilt) > 0.4
+    assert np.abs(change).max() < 0.01
+
+
 def test_doubling_the_light_doubles_the_flux(renderer, scene, calibration):
     light = np.outer(np.linspace(100, 2000, 16), np.ones(400))
     one = extract(renderer.noiseless(scene, scene.optics, light), calibration, scene.settings)

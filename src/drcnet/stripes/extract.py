@@ -14,10 +14,10 @@ from drcnet.stripes.rows import (
     neighbor_light,
     plain_light,
     tile_profile,
-    weigh,
 )
 from drcnet.stripes.spatial import STEP, SpatialProfile
 from drcnet.stripes.trace import TraceSet
+from drcnet.stripes.weights import weigh, widen
 from drcnet.stripes.windows import window_noise
 
 __all__ = [
@@ -370,6 +370,8 @@ def _extract(
             if rules.separate:
                 _take_neighbors(windows, shapes, (fiber, number), tile, lights, spilt)
                 plain_light(tile.data, tile.shape, tile.state, size, light)
-            find_cosmics(tile, size, (rules.sigma, rules.error), light)
+            doubt = find_cosmics(tile, size, (rules.sigma, rules.error), light)
             weigh(tile, size, light, ivar)
+            if doubt.any():
+                widen(tile, size, doubt, light, ivar)
             _finish(tile, (fiber, start, size), spilt, out)

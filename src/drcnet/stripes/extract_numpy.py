@@ -5,8 +5,9 @@ from numpy.typing import NDArray
 
 from drcnet.stripes.cut import BAD, COSMIC, TILE, Pixels, Windows, cut_stripes_numpy
 from drcnet.stripes.extract import Extracted, Rules, Shapes
-from drcnet.stripes.rows import CORE_SHARE, DARK_SIGMA, LIFT_REACH, LIFT_SIGMA, MIN_SHARE
+from drcnet.stripes.rows import CORE_SHARE, DARK_SIGMA, LIFT_REACH, LIFT_SIGMA
 from drcnet.stripes.spatial import STEP
+from drcnet.stripes.weights import MIN_SHARE
 
 __all__ = ["extract_stripes_numpy"]
 
@@ -45,12 +46,14 @@ def extract_stripes_numpy(
         extra = _neighbors(windows, shapes, np.maximum(_plain_light(data, shape, state), 0.0))
     data, noise = data - extra, noise + extra
     light = _plain_light(data, shape, state)
-    lifted = shape * _lift(light, data, shape, noise, state, rules.error)
+    lift, doubt = _lift(light, data, shape, noise, state, rules.error)
+    lifted = shape * lift
     out = _stand_out(light, data, lifted, noise, state, rules)
     cleaned, robust = _reject(data, lifted, noise, state, rules)
     state = np.where(out[:, None], cleaned, state)
     light = np.where(out, robust, light)
     light, ivar = _weigh(light, data, shape, noise, state)
+    ivar = _widen(light, ivar, doubt, shape, noise, state)
     box, box_ivar = _box(light, ivar, data, shape, noise, state)
     spilt = extra.sum(axis=1)
     single = (
@@ -147,8 +150,11 @@ def _lift(  # noqa: PLR0917 (the kernel's arrays)
     noise: Array,
     state: NDArray[np.uint8],
     error: float,
-) -> Array:
-    """Data over model of each line of a tile, 1 where photons do not tell it to `error`."""
+) -> tuple[Array, Array]:
+    """Data over model of each line of a tile, 1 where photons do not tell it to `error`.
+
+    And its squared distance from 1 less the variance, 0 where photons do not tell.
+    """
     good = state == 0
     model = np.maximum(light[:, None] * shape, 0.0)
     spread = noise + model
@@ -159,8 +165,26 @@ def _lift(  # noqa: PLR0917 (the kernel's arrays)
         np.add.reduceat(np.where(good, a, 0.0), start, axis=2) for a in (model, spread, away)
     )
     told = total < (error * bottom) ** 2
-    lift = np.where(told, 1.0 + top / np.where(told, bottom, 1.0), 1.0)  # (n, width, n_tile)
-    return lift[..., np.arange(data.shape[2]) // TILE]
+    safe = np.where(told, bottom, 1.0)
+    lift = np.where(told, 1.0 + top / safe, 1.0)  # (n, width, n_tile)
+    doubt = np.where(told, (top**2 - total) / safe**2, 0.0)
+    tile = np.arange(data.shape[2]) // TILE
+    return lift[..., tile], doubt[..., tile]
+
+
+def _widen(  # noqa: PLR0917 (the kernel's arrays)
+    light: Array,
+    ivar: Array,
+    doubt: Array,
+    shape: Array,
+    noise: Array,
+    state: NDArray[np.uint8],
+) -> Array:
+    """Inverse variance with the profile's own error."""
+    weight = np.where(state == 0, shape**2 / _spread(light, shape, noise), 0.0)
+    total = weight.sum(axis=1)
+    extra = np.maximum((weight**2 * doubt).sum(axis=1), 0.0)
+    return np.asarray(ivar / (1.0 + ivar * extra * (light / np.where(total > 0, total, 1.0)) ** 2))
 
 
 def _stand_out(  # noqa: PLR0917 (the kernel's arrays)

@@ -17,19 +17,15 @@ __all__ = [
     "DARK_SIGMA",
     "LIFT_REACH",
     "LIFT_SIGMA",
-    "MIN_SHARE",
     "far_light",
     "find_cosmics",
     "neighbor_light",
     "plain_light",
     "tile_profile",
-    "weigh",
 ]
 
 CORE_SHARE = 0.3
 """Share of the profile's peak from which a pixel enters the first, robust estimate."""
-MIN_SHARE = 0.3
-"""Share of a fibre's light that must fall on good pixels for an estimate."""
 DARK_SIGMA = 1.5
 """Pixels darker than the profile by so many cosmic-ray thresholds are bad."""
 LIFT_SIGMA = np.float32(3.0)
@@ -208,7 +204,7 @@ def plain_light(
 @njit(cache=True, nogil=True)
 def find_cosmics(
     tile: Any, size: int, limits: tuple[float, float], light: Floats
-) -> None:  # pragma: no cover (compiled)
+) -> Floats:  # pragma: no cover (compiled)
     """Mark pixels that stand out of the profile.
 
     Parameters
@@ -221,9 +217,16 @@ def find_cosmics(
         Threshold in standard deviations, and relative error allowed to the profile.
     light : ndarray, shape (rows,), float32
         Estimate of the light; improved in rows where a pixel stood out.
+
+    Returns
+    -------
+    ndarray, shape (width,), float32
+        Squared relative error of the profile in each line, as the tile shows it, less what its
+        noise alone brings (so that it may be negative); 0 where that noise is beyond the error
+        allowed.
     """
     sigma, error = np.float32(limits[0]), np.float32(limits[1])
-    lift = _lift(tile, size, error, light)
+    lift, doubt = _lift(tile, size, error, light)
     out = np.zeros(size, dtype=np.uint8)
     for k in range(tile.data.shape[0]):
         for t in range(size):
@@ -237,18 +240,22 @@ def find_cosmics(
         if out[t]:
             shape = tile.shape[:, t] * lift
             light[t] = _reject(tile.data[:, t], shape, tile.noise[:, t], tile.state[:, t], limits)
+    return doubt
 
 
 @njit(cache=True, nogil=True)
 def _lift(
     tile: Any, size: int, error: np.float32, light: Floats
-) -> Floats:  # pragma: no cover (compiled)
+) -> tuple[Floats, Floats]:  # pragma: no cover (compiled)
     """Data over model of each line of a tile, 1 where photons do not tell it to `error`.
+
+    And its squared distance from 1 less the variance, 0 where photons do not tell.
 
     A cosmic ray strikes few rows, an error of the profile all of them: the mean over a tile, of
     residuals clipped so that no ray counts for much, is the profile's.
     """
     lift = np.ones(tile.data.shape[0], dtype=np.float32)
+    doubt = np.zeros(tile.data.shape[0], dtype=np.float32)
     for k in range(len(lift)):
         bottom, spread, top = ZERO, ZERO, ZERO
         for t in range(size):
@@ -265,7 +272,8 @@ def _lift(
             away = min(max(tile.data[k, t] - model, -reach), reach)
             top += away if tile.state[k, t] == 0 else ZERO
         lift[k] += top / bottom
-    return lift
+        doubt[k] = (top * top - spread) / (bottom * bottom)
+    return lift, doubt
 
 
 @njit(cache=True, nogil=True)
@@ -337,44 +345,3 @@ def _grow(
         beside = (k > 0 and hit[k - 1] == COSMIC) or (k < last and hit[k + 1] == COSMIC)
         if hit[k] == 0 and beside and away[k] > limit:
             state[k] = COSMIC
-
-
-@njit(cache=True, nogil=True)
-def weigh(
-    tile: Any, size: int, light: Floats, ivar: Floats
-) -> None:  # pragma: no cover (compiled)
-    """Optimal weights, twice: the variance is the model's, of the light found before.
-
-    That light is smoothed over three rows (1-2-1): where it is faint, weights that follow its
-    noise would make low values look surer than high ones.
-
-    Parameters
-    ----------
-    tile : tuple
-        `data`, `noise`, `state` and `shape`, each (width, rows).
-    size : int
-        Number of rows.
-    light : ndarray, shape (rows,), float32
-        First estimate; replaced by the optimal one.
-    ivar : ndarray, shape (rows,), float32
-        Filled with the inverse variance; 0 where too little light falls on good pixels.
-    """
-    level = np.empty(size, dtype=np.float32)
-    for _ in range(2):
-        for t in range(size):
-            before, after = light[max(t - 1, 0)], light[min(t + 1, size - 1)]
-            smooth = np.float32(0.25) * (before + after) + np.float32(0.5) * light[t]
-            level[t] = max(smooth, ZERO)
-        top, bottom = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.float32)
-        share = np.zeros(size, dtype=np.float32)
-        for k in range(tile.data.shape[0]):
-            for t in range(size):
-                shape = tile.shape[k, t] if tile.state[k, t] == 0 else ZERO
-                weight = shape / (tile.noise[k, t] + level[t] * tile.shape[k, t])
-                top[t] += weight * tile.data[k, t]
-                bottom[t] += weight * shape
-                share[t] += shape
-        for t in range(size):
-            if bottom[t] > ZERO:
-                light[t] = top[t] / bottom[t]
-            ivar[t] = bottom[t] if share[t] >= MIN_SHARE else ZERO

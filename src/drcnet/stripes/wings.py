@@ -6,14 +6,12 @@ negative part, of shapes that telescopes and cameras are known to give: a Gaussi
 profiles (Moffat 1969, A&A 3, 455) and a Lorentzian, all symmetric and of the core's FWHM.
 """
 
-from typing import Any, NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
-from scipy.optimize import lsq_linear
 
 from drcnet.stripes.bands import Bands
+from drcnet.stripes.profilefit import PixelSums, Shapes, fit_profile
 from drcnet.stripes.spatial import (
     NEIGHBORS,
     OWN,
@@ -30,10 +28,7 @@ from drcnet.stripes.spline import cubic_design
 __all__ = [
     "CORE",
     "N_WINGS",
-    "PixelSums",
-    "fit_shape",
     "measure_profile",
-    "relight",
     "shape_values",
 ]
 
@@ -45,31 +40,9 @@ _MOFFAT = (10.0, 7.0, 5.0, 3.5, 2.5, 1.7, 1.0)  # exponents beta; 1 is a Lorentz
 _BLOCKS, _ROW_BANDS = 5, 4  # places on the chip at which a table is measured
 _WING_BANDS = 16  # bands on which the chip's common wings are measured
 _GLOW_PIECES = (3, 4)  # of splines for scattered light on the flat, over fibres and bands
-_TURNS = 3
+_PROFILE_ERROR = 0.001  # of a pixel's light, beside its noise
 N_WINGS = 1 + len(_MOFFAT)
 """Shapes of which the wings are made."""
-
-
-class PixelSums(NamedTuple):
-    """Pixels, each a sum of some fibres' light.
-
-    Parameters
-    ----------
-    data, weight : ndarray, shape (n_pixel,)
-        Electrons and inverse variance.
-    values : sequence of ndarray, each of shape (n_pixel, n_shape)
-        `shape_values` at the distances from the fibres that shine there; the first is the own.
-    owners : sequence of ndarray, each of shape (n_pixel,), int
-        Index of their light.
-    glow : ndarray, shape (n_pixel, n_glow)
-        Smooth terms of which scattered light is made, with no negative part.
-    """
-
-    data: NDArray[np.float64]
-    weight: NDArray[np.float64]
-    values: list[NDArray[np.float64]]
-    owners: list[NDArray[np.int64]]
-    glow: NDArray[np.float64]
 
 
 def measure_profile(
@@ -129,14 +102,9 @@ def _fit_wings(
     """
     center, width, light = fibers
     pixels = _pixel_sums(bands, center, width, place, _GLOW_PIECES)
-    for turn in range(_TURNS):
-        fit = fit_shape(pixels, light.ravel())
-        total = _table(fit[0])[1]
-        fit = (fit[0] / total, fit[1])
-        light = relight(pixels, light.ravel() * total, fit).reshape(center.shape)
-        if turn == 0:
-            pixels = pixels._replace(weight=_clipped(pixels.weight, fit[1]))
-    return fit[0][-N_WINGS:], light
+    shapes = _shapes()
+    coef, light = fit_profile(pixels, light.ravel(), shapes, np.full(len(shapes.lower), np.nan))
+    return coef[-N_WINGS:], light.reshape(center.shape)
 
 
 def _fit_core(
@@ -148,12 +116,20 @@ def _fit_core(
     """Table of one place: its own core on the chip's wings."""
     center, width, light = fibers
     pixels = _pixel_sums(bands, center, width, place, (1, 1))
-    for turn in range(_TURNS):
-        fit = fit_shape(pixels, light.ravel(), wings=wings)
-        light = relight(pixels, light.ravel(), fit).reshape(center.shape)
-        if turn == 0:
-            pixels = pixels._replace(weight=_clipped(pixels.weight, fit[1]))
-    return _table(fit[0])[0]
+    shapes = _shapes()
+    known = np.full(len(shapes.lower), np.nan)
+    known[-N_WINGS:] = wings
+    coef, _ = fit_profile(pixels, light.ravel(), shapes, known)
+    table = np.maximum(shapes.table @ coef, 0.0)
+    return np.asarray(table / (table.sum() * STEP))
+
+
+def _shapes() -> Shapes:
+    """Free splines in the core, wings nowhere negative."""
+    table = shape_values(table_grid(), REACH + STEP)
+    lower = np.full(table.shape[1], -np.inf)
+    lower[-N_WINGS:] = 0.0
+    return Shapes(table_grid(), table, lower)
 
 
 def _pixel_sums(
@@ -165,12 +141,14 @@ def _pixel_sums(
 ) -> PixelSums:
     """Pixels of a place for the fit of core and wings, on smooth scattered light."""
     data, good, distances, owners = place_pixels(bands, center, width, place)
-    weight = np.where(good, 1.0 / np.maximum(data, np.percentile(data, 5) + 1.0), 0.0)
+    spread = np.maximum(data, np.percentile(data, 5) + 1.0) / bands.step
+    weight = np.where(good, 1.0 / (spread + (_PROFILE_ERROR * data) ** 2), 0.0)
     order = [OWN, *(k for k in range(len(NEIGHBORS)) if k != OWN)]
     fiber, band = np.divmod(owners[OWN], center.shape[1])
     glow = _smooth_terms(fiber, band, pieces)
-    values = [shape_values(distances[k], REACH) for k in order]
-    return PixelSums(data, weight, values, [owners[k] for k in order], glow)
+    distances, owners = [distances[k] for k in order], [owners[k] for k in order]
+    values = [shape_values(u, REACH) for u in distances]
+    return PixelSums(data, weight, distances, values, owners, glow)
 
 
 def _smooth_terms(
@@ -189,18 +167,6 @@ def _smooth_terms(
         knots = np.concatenate([[0.0] * 2, inner, [1.0] * 2])
         terms.append(BSpline.design_matrix(place, knots, 2).toarray())
     return np.asarray((terms[0][:, :, None] * terms[1][:, None, :]).reshape(len(fiber), -1))
-
-
-def _table(coef: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Profile on the table's grid, integral 1 and nowhere negative, and what it was before."""
-    table = np.maximum(shape_values(table_grid(), REACH + STEP) @ coef, 0.0)
-    total = float(table.sum() * STEP)
-    return table / total, total
-
-
-def _clipped(weight: NDArray[np.float64], residual: NDArray[np.float64]) -> NDArray[np.float64]:
-    away = np.abs(residual) * np.sqrt(weight)
-    return np.where(away > 6.0 * 1.4826 * np.median(away), 0.0, weight)
 
 
 def shape_values(u: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
@@ -227,93 +193,3 @@ def shape_values(u: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
     wings += [(1.0 + 4.0 * (2.0 ** (1.0 / b) - 1.0) * u**2) ** -b for b in _MOFFAT]
     inside = np.abs(u) < reach
     return np.hstack([design * within[:, None], np.stack(wings, axis=1) * inside[:, None]])
-
-
-def fit_shape(
-    pixels: PixelSums,
-    light: NDArray[np.float64],
-    *,
-    wings: NDArray[np.float64] | None = None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fit one profile to all pixels at once.
-
-    Parameters
-    ----------
-    pixels : PixelSums
-        The pixels.
-    light : ndarray, shape (n_light,)
-        Light of every fibre and band.
-    wings : ndarray, shape (N_WINGS,), optional
-        Wings known already; only core and glow are fitted then.
-
-    Returns
-    -------
-    coef : ndarray, shape (n_shape,)
-        Of `shape_values`: free in the core, none negative in the wings.
-    residual : ndarray, shape (n_pixel,)
-        Data minus model.
-    """
-    shapes: Any = 0.0
-    for values, owner in zip(pixels.values, pixels.owners, strict=True):
-        shapes = shapes + light[owner, None] * values
-    n_core = shapes.shape[1] - N_WINGS
-    system = np.hstack([shapes, pixels.glow])
-    data = pixels.data
-    fitted = np.ones(system.shape[1], dtype=bool)
-    if wings is not None:
-        fitted[n_core : n_core + N_WINGS] = False
-        data = data - system[:, ~fitted] @ wings
-    lower = np.full(system.shape[1], -np.inf)
-    lower[n_core:] = 0.0
-    lower = lower[fitted]
-    solved = _bounded(system[:, fitted], data, pixels.weight, lower)
-    full = np.empty(system.shape[1])
-    full[fitted] = solved
-    full[~fitted] = wings if wings is not None else 0.0
-    return full[: n_core + N_WINGS], pixels.data - system @ full
-
-
-def _bounded(
-    system: NDArray[np.float64],
-    data: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    lower: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Weighted least squares with lower bounds, by the normal equations' Cholesky factor."""
-    weighted = system * weight[:, None]
-    normal = weighted.T @ system
-    scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))
-    normal = normal / np.outer(scale, scale) + 1e-9 * np.eye(len(scale))
-    root = np.linalg.cholesky(normal).T
-    right = np.linalg.solve(root.T, (weighted.T @ data) / scale)
-    found = lsq_linear(root, right, bounds=(lower * scale, np.inf), method="bvls")
-    return np.asarray(found.x / scale, dtype=np.float64)
-
-
-def relight(
-    pixels: PixelSums,
-    light: NDArray[np.float64],
-    fit: tuple[NDArray[np.float64], NDArray[np.float64]],
-) -> NDArray[np.float64]:
-    """Correct each fibre's light by what the model leaves of it.
-
-    Parameters
-    ----------
-    pixels : PixelSums
-        The pixels.
-    light : ndarray, shape (n_light,)
-        Light of every fibre and band.
-    fit : tuple of ndarray
-        What `fit_shape` found.
-
-    Returns
-    -------
-    ndarray, shape (n_light,)
-        Nowhere negative; unchanged where no pixel tells.
-    """
-    coef, residual = fit
-    own = pixels.values[0] @ coef
-    owner = pixels.owners[0]
-    top = np.bincount(owner, pixels.weight * own * residual, minlength=len(light))
-    bottom = np.bincount(owner, pixels.weight * own**2, minlength=len(light))
-    return np.maximum(light + top / np.where(bottom > 0, bottom, 1.0), 0.0)
