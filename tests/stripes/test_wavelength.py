@@ -93,6 +93,32 @@ def test_sky_lines_move_the_wavelengths_onto_the_exposure(bench, rng):
     assert np.abs(error).max() < 0.05
 
 
+def test_many_sky_lines_bend_nominal_wavelengths(renderer, rng):
+    profile = renderer.tiny_profile(10, 2 * N_WAVE, block=5)
+    rows = np.arange(150, 3050)
+    nominal = nominal_wavelengths(profile, "red", 10, 4)
+    y, x = np.linspace(-1, 1, 2 * N_WAVE), np.linspace(-1, 1, 10)[:, None]
+    moved = 7.0 + 4.0 * (1 - y**2) + 2.0 * y**3 + 4.0 * x**2 + 1.5 * x
+    arm = profile.arms["red"]
+    step = (arm.wavelength_stop - arm.wavelength_start) / (2 * N_WAVE)
+    truth = (arm.wavelength_start + (np.arange(2 * N_WAVE) + moved) * step)[:, rows]
+    light = rng.poisson(line_light(truth, "sky", scale=5.0) + 100.0).astype(float)
+    found, notes = fit_sky(light, np.full(light.shape, 0.01), nominal, rows)
+    assert notes["sky_bends"]
+    assert found.source == "sky"
+    error = (found.wavelengths(rows) - truth) / step
+    assert np.sqrt((error**2).mean()) < 0.1
+
+
+def test_few_sky_lines_only_move_nominal_wavelengths(bench, rng):
+    profile, _, _ = bench
+    nominal = nominal_wavelengths(profile, "blue", 10, 4)
+    rows = np.arange(100, 1500)
+    light = rng.poisson(line_light(nominal.wavelengths(rows - 0.4), "sky", scale=5.0) + 100.0)
+    _, notes = fit_sky(light.astype(float), np.full(light.shape, 0.01), nominal, rows)
+    assert not notes["sky_bends"]
+
+
 def test_without_sky_lines_wavelengths_stay(bench, rng):
     profile, _, _ = bench
     nominal = nominal_wavelengths(profile, "red", 10, 4)

@@ -8,10 +8,15 @@ from numpy.typing import NDArray
 
 from drcnet.errors import FrameError
 from drcnet.instruments import InstrumentProfile
-from drcnet.stripes.linefit import fit_lines, isolated, line_list
+from drcnet.stripes.linefit import LineList, fit_lines, isolated, line_list
 from drcnet.stripes.polynomial import chebyshev_basis
+from drcnet.stripes.skyfit import fit_surface
 
 __all__ = ["WavelengthSet", "fit_sky", "nominal_wavelengths"]
+
+_MARGIN = 40  # rows beyond the frame's ends from which lines may have come
+_BLEND = 0.02  # of a line's strength: a neighbour that moves its centre
+_FAINTEST = 0.02  # of the strongest line: where lines are measured in all fibres
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,10 +116,12 @@ def fit_sky(
     WavelengthSet
         Moved along wavelength; of source 'sky' where it was nominal before.
     dict
-        'wavelength_shift' (rows by which lines lie beyond the solution given),
-        'wavelength_shift_error' (rows; inf where there was no line), 'sky_lines' (number).
+        'wavelength_shift' (rows by which lines lie beyond the solution given; the median where
+        they bend), 'wavelength_shift_error' (rows; inf where there was no line), 'sky_lines'
+        (number), 'sky_bends' (whether nominal wavelengths were bent, not only moved).
     """
     nothing = {
+        "sky_bends": False,
         "wavelength_shift": 0.0,
         "wavelength_shift_error": float("inf"),
         "sky_lines": 0,
@@ -128,6 +135,10 @@ def fit_sky(
     strong = alone & (lines.strength > 0.1 * lines.strength[inside].max(initial=0.0))
     if not strong.any():
         return wavelengths, nothing
+    if wavelengths.source == "nominal":
+        bent = _bent(np.where(ivar > 0, light, 0.0), wavelengths, rows, lines)
+        if bent is not None:
+            return bent
     known = lines.wavelength[strong]
     guess = np.stack([np.interp(known, line, np.arange(len(rows))) for line in solved])
     fit = fit_lines(np.where(ivar > 0, light, 0.0), guess, reach=3.0)
@@ -147,10 +158,53 @@ def fit_sky(
         "wavelength_shift": shift,
         "wavelength_shift_error": shift_error,
         "sky_lines": int(strong.sum()),
+        "sky_bends": False,
     }
     return WavelengthSet(
         moved, wavelengths.rms, source, wavelengths.n_lines, wavelengths.n_wave
     ), found
+
+
+def _bent(
+    light: NDArray[np.floating],
+    wavelengths: WavelengthSet,
+    rows: NDArray[np.int64],
+    lines: LineList,
+) -> tuple[WavelengthSet, dict[str, float]] | None:
+    """Nominal wavelengths bent onto the sky lines of all fibres; None where these are too few."""
+    n_wave, degree = wavelengths.n_wave, wavelengths.coef.shape[1] - 1
+    solved = wavelengths.wavelengths(np.arange(-_MARGIN, n_wave + _MARGIN))
+    step = float(np.median(np.diff(solved, axis=1)))
+    near = (lines.wavelength > solved[:, 0].max()) & (lines.wavelength < solved[:, -1].min())
+    known = LineList(lines.wavelength[near], lines.strength[near])
+    expected = np.stack(
+        [
+            np.interp(known.wavelength, line, np.arange(-_MARGIN, n_wave + _MARGIN) - rows[0])
+            for line in solved
+        ]
+    )
+    inner = (np.median(expected, axis=0) > 0) & (np.median(expected, axis=0) < len(rows) - 1)
+    alone = isolated(known, 9.0 * step, share=_BLEND) & inner
+    alone &= known.strength > _FAINTEST * known.strength[inner].max(initial=0.0)
+    found = fit_surface(np.asarray(light, dtype=np.float64), expected, known, alone)
+    if found is None:
+        return None
+    surface, rms, count = found
+    # Light expected at row r is seen at r + surface: lambda(r + surface) = nominal(r).
+    nominal = wavelengths.wavelengths(rows)
+    coef = np.stack(
+        [
+            np.linalg.lstsq(chebyshev_basis(rows + move, n_wave, degree).T, line, rcond=None)[0]
+            for move, line in zip(surface, nominal, strict=True)
+        ]
+    )
+    note = {
+        "wavelength_shift": float(np.median(surface)),
+        "wavelength_shift_error": float(rms / np.sqrt(count)),
+        "sky_lines": count,
+        "sky_bends": True,
+    }
+    return WavelengthSet(coef, np.full(len(coef), rms), "sky", count, n_wave), note
 
 
 def _clipped_mean(value: NDArray[np.float64], weight: NDArray[np.float64]) -> tuple[float, float]:
