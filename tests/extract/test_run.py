@@ -187,3 +187,19 @@ def test_real_kast_frames_go_through(shared_data, tmp_path):
         around = (abs(wave - line) > 40) & (abs(wave - line) < 60)
         assert wave[near][np.argmin(flux[near])] == pytest.approx(line, abs=3)
         assert flux[near].min() < 0.9 * np.median(flux[around])
+
+
+@pytest.mark.shared
+def test_real_kast_frames_go_through_without_a_flat(shared_data, tmp_path):
+    folder = tmp_path / "night"
+    folder.mkdir()
+    for path in (shared_data / "kast-raw").glob("*.fits.gz"):
+        if "b11" not in path.name:
+            shutil.copy(path, folder)
+    result = extract(folder, tmp_path / "out", workers=1)
+    assert result.problems == ()
+    snr = dict(result.table.select("object", "snr").iter_rows())
+    assert snr["kast-b24.fits.gz"] > 80
+    assert 5 < snr["kast-b27.fits.gz"] < 20
+    page = (tmp_path / "out" / result.table["page"][0]).read_text()
+    assert "no flat: from the sky" in page

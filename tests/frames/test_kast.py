@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from drcnet.errors import FrameError
 from drcnet.frames.calibrate import bad_pixels, master_bias
 from drcnet.frames.night import scan_night
 from drcnet.frames.read import read_frame, read_name
@@ -39,6 +40,15 @@ def test_the_night_is_put_together(kast):
     assert found.exposures[0].blue.arc == kast["kast-b1"]
     assert found.exposures[0].blue.biases == (kast["kast-b21"],)
     assert found.problems == ()
+
+
+def test_a_long_slit_needs_no_flat(kast):
+    found = scan_night([p for n, p in kast.items() if n != "kast-b11"], KAST)
+    assert found.problems == ()
+    files = found.exposures[0].blue
+    assert (files.flat, files.flats) == (None, ())
+    with pytest.raises(FrameError, match="a flat beside it"):
+        files.lamp  # noqa: B018
 
 
 def test_overscan_takes_the_level_out_of_the_bias(kast):

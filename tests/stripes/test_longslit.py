@@ -141,3 +141,20 @@ def test_saturated_pixels_are_not_used(flat, rng):
 def test_more_rows_than_the_chip_has_are_refused(flat, rng):
     with pytest.raises(FrameError, match="at least 3500 rows"):
         measure_slit(make_frame(star(1000.0)[0]), flat, None, StripeSettings())
+
+
+def test_without_a_flat_the_sky_shows_the_slit(flat, rng):
+    frame = make_frame(noisy(star(300.0)[0], rng))
+    with_flat, without = (measure_slit(frame, f, None, SETTINGS) for f in (flat, None))
+    assert with_flat.stripes.notes["slit_ends"] == "from the flat"
+    assert without.stripes.notes["slit_ends"] == "no flat: from the sky's own light"
+    np.testing.assert_allclose(without.traces.center, with_flat.traces.center, atol=0.02)
+    np.testing.assert_allclose(without.stripes.snr, with_flat.stripes.snr, rtol=0.01)
+
+
+def test_without_a_flat_and_a_sky_the_whole_chip_is_slit(rng):
+    image, shape = star(2000.0, sky=0.0)
+    found = measure_slit(make_frame(noisy(image, rng)), None, None, SETTINGS).stripes
+    assert "the whole chip" in found.notes["slit_ends"]
+    net = found.optimal[0] - found.sky[0]
+    assert np.median(net / (2000.0 * window_share(shape))) == pytest.approx(1, abs=0.01)

@@ -137,7 +137,7 @@ def _wanted(
         for arm in ARMS:
             files: ArmFiles | None = getattr(exposure, arm)
             if files is not None:
-                inputs = (files.flat, files.arc, files.biases)
+                inputs = (files.lamp, files.arc, files.biases)
                 wanted[exposure.key, arm] = inputs
                 files_of.setdefault(inputs, files)
     return wanted, files_of
@@ -183,7 +183,7 @@ def make_calibration(task: CalibrationTask) -> tuple[str | None, str]:
 def _make(task: CalibrationTask) -> tuple[str, str]:
     profile, settings = load_instrument(task.instrument), task.settings
     files = task.files
-    inputs = input_digests([files.flat, files.arc, *files.biases])
+    inputs = input_digests([files.lamp, files.arc, *files.biases])
     given = input_digests(_given(files, profile, settings))
     stamp = digest([inputs, given, settings.model_dump(), profile.model_dump(), __version__])
     if task.path.is_file() and task.stamp.is_file():
@@ -207,7 +207,7 @@ def _make(task: CalibrationTask) -> tuple[str, str]:
 
 def _given(files: ArmFiles, profile: InstrumentProfile, settings: StripeSettings) -> list[Path]:
     """Give the further files that a calibration rests on: masks, pixel flats, pattern, flats."""
-    flat = parse_name(files.flat, profile)
+    flat = parse_name(files.lamp, profile)
     paths = detector_files(settings, flat.spid, flat.arm)
     if settings.reference is not None:
         paths.append(ccd_path(settings.reference, flat.spid, flat.arm))
@@ -223,7 +223,7 @@ def _measure(
     if settings.combine_flats and len(files.flats) > 1:
         flat = combine_flats(files.flats, profile, bias=bias, overscan=settings.overscan)
     else:
-        flat = read_frame(files.flat, profile, master_bias=bias, overscan=settings.overscan)
+        flat = read_frame(files.lamp, profile, master_bias=bias, overscan=settings.overscan)
     flat = correct_frame(flat, settings)
     arc = None
     if files.arc is not None:

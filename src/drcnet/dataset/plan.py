@@ -131,7 +131,7 @@ class Plan:
                         "exposure": exposure.key,
                         "arm": arm,
                         "object": files.object.name if files else "",
-                        "flat": files.flat.name if files else "",
+                        "flat": files.flat.name if files and files.flat else "",
                         "arc": files.arc.name if files and files.arc else "",
                         "biases": len(files.biases) if files else 0,
                         "labelled": labelled,

@@ -69,6 +69,8 @@ def _warnings(product: ArmProduct) -> list[str]:
     if product.notes.get("wavelengths") == "nominal":
         why = product.notes.get("wavelengths_why", "no arc")
         lines.append(f"Wavelengths are the instrument's nominal ones ({why}).")
+    if str(product.notes.get("slit_ends", "")).startswith("no flat"):
+        lines.append(f"The slit's ends: {product.notes['slit_ends']}.")
     if product.notes.get("identity_referenced") is False:
         lines.append(
             "Fibres were told apart by the gaps between blocks alone; a throughput pattern "

@@ -332,12 +332,14 @@ def _measure(task: ArmTask) -> ArmProduct:
 def _measure_slit(task: ArmTask, frame: Frame, profile: InstrumentProfile) -> ArmProduct:
     files, settings = task.files, task.settings
     bias, _ = read_bias(files, profile, settings, task.scratch)
-    flat = read_frame(files.flat, profile, master_bias=bias, overscan=settings.overscan)
-    flat = correct_frame(flat, settings)
-    arc = None
-    if files.arc is not None:
-        arc = read_frame(files.arc, profile, master_bias=bias, overscan=settings.overscan)
-        arc = correct_frame(arc, settings)
+    flat, arc = (
+        correct_frame(
+            read_frame(path, profile, master_bias=bias, overscan=settings.overscan), settings
+        )
+        if path is not None
+        else None
+        for path in (files.flat, files.arc)
+    )
     found = measure_slit(frame, flat, arc, settings)
     notes = {**found.stripes.notes, "wavelengths": found.wavelengths.source}
     notes |= {"wavelengths_why": found.reason} if found.reason else {}

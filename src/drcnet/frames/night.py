@@ -36,21 +36,28 @@ class ArmFiles:
     ----------
     object : Path
         The science frame.
-    flat : Path
-        The nearest lamp flat of the same spectrograph, arm and night.
+    flat : Path or None
+        The nearest lamp flat of the same spectrograph, arm and night; None only on a long slit.
     arc : Path or None
         The nearest arc of the same spectrograph, arm and night.
     biases : tuple of Path
         All bias frames of the same spectrograph, arm and night; may be empty.
     flats : tuple of Path
-        The flat first, then all others taken within an hour of it.
+        The flat first, then all others taken within an hour of it; empty without one.
     """
 
     object: Path
-    flat: Path
+    flat: Path | None
     arc: Path | None
     biases: tuple[Path, ...]
     flats: tuple[Path, ...] = ()
+
+    @property
+    def lamp(self) -> Path:
+        """The flat, without which fibres cannot be told apart."""
+        if self.flat is None:
+            raise FrameError(self.object, "a flat beside it", "none")
+        return self.flat
 
 
 @dataclass(frozen=True)
@@ -237,7 +244,10 @@ def scan_night(
     exposures = []
     for lmjm, spid in keys:
         key = _key(lmjm, spid)
-        arms = {arm: _arm_files((lmjm, spid), arm, groups, problems) for arm in profile.arms}
+        arms = {
+            arm: _arm_files((lmjm, spid), arm, groups, problems, lamp=not profile.long_slit)
+            for arm in profile.arms
+        }
         exposures.append(Exposure(key, lmjm, spid, arms.get("blue"), arms.get("red")))
     return Night(tuple(exposures), tuple(problems))
 
@@ -324,8 +334,13 @@ def _arm_files(
     arm: str,
     groups: dict[tuple[str, int, str], Named],
     problems: list[Problem],
+    *,
+    lamp: bool,
 ) -> ArmFiles | None:
-    """Find what an arm of an exposure (lmjm, spid) needs, or note what it lacks."""
+    """Find what an arm of an exposure (lmjm, spid) needs, or note what it lacks.
+
+    On a long slit `lamp` is False: a star is its own trace, and a flat shows the slit's ends only.
+    """
     lmjm, spid = exposure
     key = _key(lmjm, spid)
     objects = [p for p, n in groups["object", spid, arm].items() if n.lmjm == lmjm]
@@ -336,7 +351,7 @@ def _arm_files(
         return None
     name = groups["object", spid, arm][objects[0]]
     flat = _nearest(groups["flat", spid, arm], name)
-    if flat is None:
+    if flat is None and lamp:
         nights = sorted({n.lmjd for n in groups["flat", spid, arm].values()})
         came = f"only of other nights ({nights})" if nights else "none"
         wanted = f"a flat of spectrograph {spid:02d} {arm} of night {name.lmjd}"
@@ -344,7 +359,7 @@ def _arm_files(
         return None
     arc = _nearest(groups["arc", spid, arm], name)
     biases = (p for p, n in groups["bias", spid, arm].items() if n.lmjd == name.lmjd)
-    flats = _around(groups["flat", spid, arm], flat)
+    flats = () if flat is None else _around(groups["flat", spid, arm], flat)
     return ArmFiles(objects[0], flat, arc, tuple(sorted(biases)), flats)
 
 

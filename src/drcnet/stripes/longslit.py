@@ -4,7 +4,7 @@ Nothing is taken from a lamp but the slit's ends: the trace and the profile are 
 as a star need not stand where another stood.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,14 @@ __all__ = ["SlitStar", "measure_slit"]
 
 _STEP = 64  # columns a band: enough light of a faint star to see its centre
 _DETECT = 5.0  # standard deviations of the brightest place on the slit
-_LIT = 0.5  # share of the flat's light from which a pixel is on the slit
+_LIT = 0.5  # share of the flat's light, or the sky's, from which a pixel is on the slit
+_SEEN = 10.0  # standard deviations of a sky that shows the slit's ends
+_PROFILE_ERROR = 0.03  # least one: with fibres' 0.01, six cores of a real bright star are hits
 _NEAR, _FAR = 2.5, 10.0  # FWHM from the star between which the sky is measured
 _SIGMA_FWHM = 2.3548200450309493
 _CLIP = 3.5
 _WIDEST = 25.0  # pixels
+_MEDIAN_NOISE = 1.2533  # of a median over that of a mean
 _BINS = np.arange(-3.0, 3.0001, 0.125)  # of the profile, FWHM
 _MIN_SHARE = 0.3  # of the profile on good pixels, for an estimate
 
@@ -68,12 +71,14 @@ def measure_slit(
     frame : Frame
         Science frame.
     flat : Frame or None
-        Lamp flat of the same slit, which shows its ends; None: the whole chip is slit.
+        Lamp flat of the same slit, which shows its ends; None: the frame's own sky does, and
+        where that is too faint the whole chip is taken for slit. `notes` say which.
     arc : Frame or None
         Arc; None: nominal wavelengths, flagged.
     settings : StripeSettings
         `half_width`, `row_start`, `row_stop`, `trace_degree`, `wavelength_degree`,
-        `cosmic_sigma`, `profile_error`.
+        `cosmic_sigma`, `profile_error` (at least 0.03: one star's profile, found in its own
+        light, is known less well than a fibre's).
 
     Returns
     -------
@@ -88,26 +93,31 @@ def measure_slit(
     n_wave = frame.counts.shape[1]
     if settings.row_stop > n_wave:
         raise FrameError(frame.path, f"at least {settings.row_stop} rows", f"{n_wave} rows")
-    lit = _slit(flat, len(frame.counts))
+    lit, ends = _slit(frame, flat)
     traces = _trace(frame, lit, settings)
     sky = _sky_planes(frame, traces, lit, settings)
     table = _profile(frame, traces, sky)
     found = _extract(frame, traces, sky, table, settings)
     wavelengths, reason = _wavelengths(frame, arc, traces, settings)
-    return SlitStar(
-        _stripes(frame, found, traces, wavelengths, settings), traces, wavelengths, reason
-    )
+    stripes = _stripes(frame, found, traces, wavelengths, settings)
+    stripes = replace(stripes, notes={**stripes.notes, "slit_ends": ends})
+    return SlitStar(stripes, traces, wavelengths, reason)
 
 
-def _slit(flat: Frame | None, n_spatial: int) -> NDArray[np.bool_]:
-    """Pixels on the slit, a few from its ends."""
+def _slit(frame: Frame, flat: Frame | None) -> tuple[NDArray[np.bool_], str]:
+    """Pixels on the slit, a few from its ends, and what showed them."""
+    across = np.median((frame if flat is None else flat).electrons, axis=1)
+    ends, level = "from the flat", np.percentile(across, 80)
     if flat is None:
-        return np.ones(n_spatial, bool)
-    across = np.median(flat.electrons, axis=1)
-    lit = across > _LIT * np.percentile(across, 80)
+        ends, level = "no flat: from the sky's own light", np.median(across)  # a star is narrow
+        noise = _MEDIAN_NOISE * float(frame.read_noise.max()) / np.sqrt(frame.counts.shape[1])
+        if level < _SEEN * noise:
+            whole = "no flat, and too faint a sky: the whole chip is taken for slit"
+            return np.ones(len(across), bool), whole
+    lit = across > _LIT * level
     inside = np.flatnonzero(lit)
     lit[: inside[0] + 3] = lit[inside[-1] - 2 :] = False
-    return np.asarray(lit)
+    return np.asarray(lit), ends
 
 
 def _bands(frame: Frame, lit: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[np.float64]]:
@@ -307,9 +317,10 @@ def _weigh(
     )
     core[:, np.isnan(core).all(axis=0)] = 0.0
     light = np.nanmedian(core, axis=0)
+    error = max(settings.profile_error, _PROFILE_ERROR)
     for _ in range(len(net)):
         model = np.maximum(light, 0.0) * shape
-        spread = noise + model + (settings.profile_error * model) ** 2
+        spread = noise + model + (error * model) ** 2
         away = np.where(state == 0, (net - light * shape) / np.sqrt(spread), -np.inf)
         worst = np.argmax(away, axis=0)
         row = np.flatnonzero(away[worst, np.arange(net.shape[1])] > settings.cosmic_sigma)
