@@ -45,8 +45,10 @@ of 6 sigma can find it.
 ## A neighbour 100 times as bright
 Change of a faint fibre (500 electrons a row, no noise) when a neighbour's light grows from its own
 to 100 times: of all light in its stripe, and of its optimal extraction (target: below 1%).
-Scattered light, where there is any, grows with the neighbour's light; it is told apart from a
-fibre's own only where it is subtracted (`scattered_light = "subtract"`).
+Scattered light grows with the neighbour's light; it is told apart from a fibre's own only where it
+is subtracted (`scattered_light = "subtract"`, the default). Where it is "held", the frame without
+the bright fibre has the scattered light of the frame with it: the change left is that of the
+neighbour's own light in the stripe, wings and all.
 
 {neighbors}
 """
@@ -150,18 +152,22 @@ def level_cells(level, found):
 
 def bright_neighbors(bench):
     """`neighbor_changes` on the tests' Moffat frames."""
-    return neighbor_changes(lambda level: bench.extract(bench.image(level)), len(bench.share))
+    return neighbor_changes(lambda level, _: bench.extract(bench.image(level)), len(bench.share))
 
 
-def neighbor_changes(extract, n):
-    """Change of faint fibres beside one a hundred times as bright: all light, and optimal."""
+def neighbor_changes(extract, n, *, held=False):
+    """Change of faint fibres beside one a hundred times as bright: all light, and optimal.
+
+    `extract` takes the light, and that which scatters.
+    """
     faint = np.full(n, 500.0)
-    alone = extract(faint)
+    alone = extract(faint, faint)
     raw, solved = [], []
     for fiber in range(4, n - 4, 9):
         light = faint.copy()
         light[fiber] *= 100.0
-        seen = extract(light)
+        seen = extract(light, light)
+        alone = extract(faint, light) if held else alone
         for near in (fiber - 1, fiber + 1):
             raw.append(seen.box[near].mean() / alone.box[near].mean() - 1.0)
             solved.append(seen.optimal[near].mean() / alone.optimal[near].mean() - 1.0)
@@ -185,19 +191,27 @@ class Simulated:
         frame = self.draw.make_frame(self.profile, flat, rng, kind="flat")
         self.calibration = calibrate_arm(frame, None, self.profile, self.settings)
 
-    def image(self, light):
-        fibers = FiberLight(self.traces, light.astype(np.float32), self.night.wing_fraction)
+    def image(self, light, scattering=None):
+        """Electrons of some light, with the scattered light of the same or of other light."""
+        fibers, other = (
+            FiberLight(self.traces, one.astype(np.float32), self.night.wing_fraction)
+            for one in (light, light if scattering is None else scattering)
+        )
         glow = ScatteredLight(self.night.scattered_light + fibers.lost_share())
-        layers = [fibers, glow, PixelFlat(np.random.SeedSequence(8))]
         shape = (self.profile.n_spatial, self.profile.n_wave)
-        return render(layers, shape, np.random.SeedSequence(1)).astype(np.float64)
+        image, lit = (render([one], shape, np.random.SeedSequence(1)) for one in (fibers, other))
+        image += glow.render(lit, np.random.default_rng(1)) - lit
+        flat = PixelFlat(np.random.SeedSequence(8))
+        return flat.render(image, np.random.default_rng(1)).astype(np.float64)
 
-    def light(self, level):
-        frame = self.draw.make_frame(self.profile, self.image(level[:, None] * self.share))
-        return measure_arm(frame, self.calibration, self.settings)
+    def light(self, level, scattering):
+        image = self.image(level[:, None] * self.share, scattering[:, None] * self.share)
+        return measure_arm(
+            self.draw.make_frame(self.profile, image), self.calibration, self.settings
+        )
 
-    def bright_neighbors(self):
-        return neighbor_changes(self.light, len(self.share))
+    def bright_neighbors(self, *, held):
+        return neighbor_changes(self.light, len(self.share), held=held)
 
 
 def neighbor_rows(asked):
@@ -205,13 +219,20 @@ def neighbor_rows(asked):
     size = (asked.fibers, asked.rows)
     for seed in asked.seeds:
         yield "Moffat", seed, "none", "-", *bright_neighbors(Bench(*size, seed + 4))
-    for scattered, treated in ((0.0, "measure"), (0.01, "measure"), (0.01, "subtract")):
+    ways = (
+        (0.0, "subtract", False),
+        (0.01, "measure", False),
+        (0.01, "subtract", False),
+        (0.01, "subtract", True),
+    )
+    for scattered, treated, held in ways:
         for seed in asked.seeds[:2]:
             bench = Simulated(
                 asked.fibers, asked.rows // 2, seed + 4, scattered=scattered, treated=treated
             )
             kind = f"{100 * scattered:g}%" if scattered else "none"
-            yield "simulator", seed, kind, treated, *bench.bright_neighbors()
+            kind += ", held" if held else ""
+            yield "simulator", seed, kind, treated, *bench.bright_neighbors(held=held)
 
 
 def neighbor_table(asked):

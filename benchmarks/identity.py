@@ -266,9 +266,10 @@ The sky gives the only light; {asked.tries} exposures a line, moved by up to 3 p
 ## Wavelengths
 10 fibres of 3300 rows; truth lies off the nominal by an offset (6 px), a bend along rows (4 px)
 and a smile over fibres (4 px), or a tenth of these; the exposure is moved by a further 0.3 px.
-Target 0.1 px for what an arc measured, moved by sky lines. Sky lines alone move the nominal
-wavelengths by a shift of some pixels at most, and do not bend; where nothing was measured the
-source says "nominal" and every fibre is flagged.
+Target 0.1 px. Sky lines alone bend the nominal wavelengths where 15 or more stand alone over half
+of the rows, as in red: one surface of degree 4 over rows and 2 over fibres. Where they are fewer
+they only move them, by some pixels at most (blue has one line); where nothing was measured the
+source says "nominal". Without an arc every fibre is flagged.
 
 {waves}
 """
