@@ -87,6 +87,23 @@ def test_drcnet_round_trip_in_two_dimensions(tmp_path, rng):
     np.testing.assert_allclose(p.sum(axis=1), 1)
 
 
+def test_spectra_beside_their_inverse_variance_are_classified(tmp_path, rng):
+    light = rng.normal(100, 5, (40, 2, 64))
+    light[::2, :, 20:24] -= 60
+    x = np.stack([light, np.full(light.shape, 0.04)], axis=2).astype(np.float32)
+    model = build_model("ppca", 2, n_wave=64, components=3)
+    model.fit(x, np.arange(40) % 2, seed=1, balanced=False)
+    options = {"n_wave": 64, "components": 3}
+    card = card_of("ppca", options, view="optimal-ivar", normalize="none", classes=("A", "M"))
+    save_classifier(tmp_path, model.state_dict(), card)
+    classifier = load_classifier(tmp_path, "cpu")
+    assert classifier.input_shape == (2, 2, 64)
+    x[0, 0] = np.nan
+    p = classifier.probabilities(x)
+    assert np.isnan(p[0]).all()
+    assert (p[1:].argmax(axis=1) == np.arange(1, 40) % 2).all()
+
+
 def test_many_stars_one_star_and_none(run, rng):
     classifier = load_classifier(run, "cpu")
     x = rng.poisson(500, (300, 2, 64)).astype(float)

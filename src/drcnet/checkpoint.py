@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from drcnet.dataset.loader import WEIGHED
 from drcnet.errors import CheckpointError, ConfigError
 from drcnet.models import MODELS, build_model
 from drcnet.provenance import atomic_write, file_digest
@@ -53,7 +54,7 @@ class Card:
     classes : tuple of str
         Class names, in the order of the logits.
     view : str
-        'stripes', 'box' or 'optimal'.
+        'stripes', 'box', 'optimal', ...: one of `drcnet.dataset.loader.VIEWS`.
     normalize : str
         'zscore', 'robust' or 'none'.
     instrument : str
@@ -119,8 +120,10 @@ class Classifier:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one star: (2, 11, 3000) or (2, 3000)."""
+        """Shape of one star: (2, 11, 3000), (2, 3000), or (2, 2, 3000) with inverse variance."""
         options = self.card.options
+        if self.card.view in WEIGHED:
+            return (2, 2, options["n_wave"])
         spatial = (options["n_spatial"],) if "n_spatial" in options else ()
         return (2, *spatial, options["n_wave"])
 
@@ -129,8 +132,8 @@ class Classifier:
 
         Parameters
         ----------
-        x : ndarray, shape (n, 2, 11, 3000) or (n, 2, 3000)
-            Electrons of blue and red, as the store has them.
+        x : ndarray, shape (n, 2, 11, 3000), (n, 2, 3000) or (n, 2, 2, 3000)
+            Electrons of blue and red, as the run's view shows them.
 
         Returns
         -------

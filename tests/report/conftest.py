@@ -8,8 +8,13 @@ import polars as pl
 import pytest
 from astropy.io import fits
 
-from drcnet.config import PrepareSettings, StripeSettings, settings_toml
-from drcnet.config.robustness import RobustnessSettings, SaliencySettings
+from drcnet.config import (
+    PrepareSettings,
+    RobustnessSettings,
+    SaliencySettings,
+    StripeSettings,
+    settings_toml,
+)
 from drcnet.dataset.store import create_store, write_exposure
 from drcnet.evaluate.runs import read_run
 from drcnet.evaluate.tables import write_ecsv

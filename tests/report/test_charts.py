@@ -1,3 +1,4 @@
+import polars as pl
 import pytest
 
 from drcnet.config import EvaluateSettings
@@ -42,3 +43,15 @@ def test_ticks_are_few_round_and_inside(low, high):
     assert 1 <= len(ticks) <= 7
     assert all(low - 1e-9 <= value <= high + 1e-6 for value, _ in ticks)
     assert all(float(text) == pytest.approx(value, abs=1e-9) for value, text in ticks)
+
+
+def test_before_and_after_are_drawn_in_one_chart(evaluation):
+    run = evaluation.reliability["run"][0]
+    table = evaluation.reliability.filter(pl.col("run") == run)
+    name = next(i for i in table["interval"] if i != "all" and
+                (table.filter(pl.col("interval") == i)["n_rows"] >= 5).any())  # fmt: skip
+    chart = charts.before_after_chart(table, table, name)
+    assert "before" in chart
+    assert "calibrated" in chart
+    assert f"S/N {name}".replace(">", "&gt;") in chart
+    assert charts.before_after_chart(table.clear(), table.clear(), name) == ""

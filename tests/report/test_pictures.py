@@ -3,6 +3,7 @@ import dataclasses
 import io
 
 import numpy as np
+import polars as pl
 import pytest
 from matplotlib.image import imread
 
@@ -59,3 +60,30 @@ def test_a_store_that_does_not_say_how_it_was_made_is_refused(work):
     store = dataclasses.replace(open_store(work), provenance={"settings": {"prepare": {"x": 1}}})
     with pytest.raises(StoreError, match=r"provenance\.json: wanted the settings of prepare"):
         pictures.star_picture(store, 0)
+
+
+@pytest.mark.parametrize("across", [1, 11])
+def test_evidence_stands_over_the_pixels_of_its_wavelengths(work, across):
+    pixel = [None] if across == 1 else [*range(-5, 6)]
+    wave = np.linspace(4220, 5380, 30)
+    looked = pl.DataFrame(
+        [
+            {"row": 3, "class": "G", "predicted": "F", "arm": "blue", "pixel": p}
+            | {"wavelength": w, "evidence": float(k == 20), "evidence_true": 0.0}
+            for p in pixel
+            for k, w in enumerate(wave)
+        ],
+        schema_overrides={"pixel": pl.Int64},
+    )
+    blue, red = pictures.star_picture(open_store(work), 3, looked)
+    assert "above the line for F, below for G" in blue.evidence
+    assert red.evidence == red.evidence_stripe == ""
+    # the stripe runs from 4210 to 5390 angstrom over 750 units, and the peak is the only one up
+    at = round(750 * (wave[20] - 4210) / 1180)
+    peak = [p for p in blue.evidence.split('d="M')[1].split("L") if p.endswith(",0.0")]
+    assert len(peak) == 1
+    assert float(peak[0].split(",")[0]) == pytest.approx(at, abs=8)
+    assert bool(blue.evidence_stripe) == (across == 11)
+    if across == 11:
+        assert pixels_of(blue.evidence_stripe).shape == (11, 30)
+    assert pictures.star_picture(open_store(work), 4, looked)[0].evidence == ""

@@ -40,22 +40,6 @@ def test_the_lead_has_the_right_sign_whichever_run_stands_first(runs):
         assert f"gives {100 * rows['majority'][0]:.1f}%" in sentence
 
 
-def test_worst_mistakes_are_wrong_confident_and_of_different_stars(runs):
-    run = read_run(runs[1])
-    worst = story.worst_mistakes(run, 6)
-    assert all(row["class"] != row["predicted"] for row in worst)
-    assert len({row["star"] for row in worst}) == len(worst) == 6
-    bright = [row["confidence"] for row in worst if row["snrr"] >= 30]
-    assert bright
-    assert bright == sorted(bright, reverse=True)
-    assert [r["snrr"] >= 30 for r in worst] == sorted([r["snrr"] >= 30 for r in worst])[::-1]
-
-
-def test_mistakes_without_probabilities_have_no_confidence(bare_run):
-    worst = story.worst_mistakes(read_run(bare_run), 2)
-    assert all(row["confidence"] != row["confidence"] for row in worst)
-
-
 def test_flags_are_counted_once_each():
     both = int(FiberFlag.DEAD | FiberFlag.OFF_CHIP)
     index = pl.DataFrame({"flags": [0, both, int(FiberFlag.DEAD), 0]}).cast(pl.UInt32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from drcnet.config.robustness import RobustnessSettings
+from drcnet.config import RobustnessSettings
 from drcnet.dataset.store import open_store
 from drcnet.robustness.disturb import Disturbance, disturb, disturbances
 from drcnet.robustness.light import Sun, read_light, see_view

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from drcnet.config.robustness import RobustnessSettings
+from drcnet.config import RobustnessSettings
 from drcnet.robustness.disturb import Disturbance
 from drcnet.robustness.score import Answers, score_answers
 

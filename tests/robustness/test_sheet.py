@@ -6,7 +6,7 @@ import shutil
 import polars as pl
 import pytest
 
-from drcnet.config.robustness import RobustnessSettings
+from drcnet.config import RobustnessSettings
 from drcnet.errors import RunError
 from drcnet.robustness.sheet import robustness
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from drcnet.config.robustness import SaliencySettings
+from drcnet.config import SaliencySettings
 from drcnet.saliency.attribute import (
+    attribute,
     hide_windows,
     integrated_gradients,
     randomised,
@@ -77,3 +78,47 @@ def test_randomised_weights_are_the_same_numbers_elsewhere():
     assert not torch.equal(other.layer.weight, before)
     assert torch.equal(other.layer.weight.flatten().sort()[0], before.flatten().sort()[0])
     assert torch.equal(randomised(model, 4).layer.weight, other.layer.weight)
+
+
+class Weighed(nn.Module):
+    """A linear model of the light, each pixel counted by its inverse variance."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(2 * 60, 3)
+
+    def forward(self, x):
+        return self.layer((x[:, :, 0] * x[:, :, 1]).flatten(1))
+
+
+@pytest.fixture
+def weighed():
+    x = torch.rand(2, 2, 2, 60, generator=torch.Generator().manual_seed(2)) + 0.5
+    x[:, :, :, 20:25] = 0  # nothing known
+    return x
+
+
+def test_a_reference_keeps_the_weights_and_smooths_over_what_is_unknown(weighed):
+    weighed[:, :, 0] = torch.where(weighed[:, :, 1] > 0, 7.0, 0.0)
+    for against in ("smooth", "zero"):
+        settings = SaliencySettings(smooth=8.0, against=against)
+        blank = reference(weighed, settings, weighed=True)
+        assert torch.equal(blank[:, :, 1], weighed[:, :, 1])
+        known = weighed[:, :, 1] > 0
+        level = 7.0 if against == "smooth" else 0.0
+        assert torch.allclose(blank[:, :, 0][known], torch.tensor(level), atol=1e-4)
+        assert (blank[:, :, 0][~known] == 0).all()
+
+
+@pytest.mark.parametrize("method", ["gradients", "occlusion"])
+def test_only_the_light_of_a_weighed_spectrum_is_evidence(weighed, method):
+    model = Weighed()
+    settings = SaliencySettings(smooth=8.0, method=method, window=1)
+    found = attribute(model, weighed, LABEL, settings, weighed=True)
+    assert found.shape == (2, 2, 60)
+    blank = reference(weighed, settings, weighed=True)
+    own = (model.layer.weight[LABEL] - model.layer.weight.mean(dim=0)).reshape(2, 2, 60)
+    exact = own * weighed[:, :, 1] * (weighed - blank)[:, :, 0]
+    assert torch.allclose(found, exact, atol=1e-4)
+    assert (found[..., 20:25] == 0).all()

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from drcnet.config.robustness import SaliencySettings
+from drcnet.config import SaliencySettings
 from drcnet.saliency.maps import average_maps, line_table, rank_correlation, wavelength_bins
 
 

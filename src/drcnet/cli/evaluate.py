@@ -4,7 +4,14 @@ from pathlib import Path
 
 import typer
 
-from drcnet.cli.console import ConfigOption, JsonOption, print_accuracy, print_json, say
+from drcnet.cli.console import (
+    ConfigOption,
+    JsonOption,
+    print_accuracy,
+    print_frame,
+    print_json,
+    say,
+)
 
 __all__ = ["command"]
 
@@ -39,9 +46,13 @@ def command(
     folders = find_runs(runs)
     evaluation = evaluate(folders, settings.evaluate)
     if as_json:
-        print_json({"metrics": evaluation.scores.to_dicts()})
+        pooled = evaluation.pooled.to_dicts()
+        print_json({"metrics": evaluation.scores.to_dicts(), "pooled": pooled})
         return
     print_accuracy(evaluation.scores)
+    if len(evaluation.pooled):
+        title = "Seeds together; spread: standard deviation over seeds"
+        print_frame(evaluation.pooled.drop("majority"), title=title)
     say(f"next: drcnet report {' '.join(map(str, runs))} --out report.html")
 
 

@@ -33,8 +33,7 @@ def command(
     Writes robustness.parquet, robustness.ecsv and figures/robustness.png and .pdf. The file given
     by --config holds the fields of RobustnessSettings at its top level.
     """
-    from drcnet.config import load_settings
-    from drcnet.config.robustness import RobustnessSettings
+    from drcnet.config import RobustnessSettings, load_settings
     from drcnet.robustness.sheet import robustness
 
     given = {"rows": rows, "seed": seed}

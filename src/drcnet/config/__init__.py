@@ -8,6 +8,7 @@ from drcnet.config.base import load_settings, settings_toml
 from drcnet.config.calibrate import CalibrateSettings
 from drcnet.config.evaluate import EvaluateSettings
 from drcnet.config.prepare import PrepareSettings, StripeSettings
+from drcnet.config.robustness import RobustnessSettings, SaliencySettings
 from drcnet.config.simulate import SimulateSettings
 from drcnet.config.split import SplitSettings
 from drcnet.config.sweep import SweepLine, SweepSettings
@@ -20,6 +21,8 @@ __all__ = [
     "CalibrateSettings",
     "EvaluateSettings",
     "PrepareSettings",
+    "RobustnessSettings",
+    "SaliencySettings",
     "Settings",
     "SimulateSettings",
     "SplitSettings",

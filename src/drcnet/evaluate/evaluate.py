@@ -14,6 +14,7 @@ from drcnet.evaluate.calibration import reliability_table
 from drcnet.evaluate.comparison import accuracy_curve, compare_runs
 from drcnet.evaluate.doubt import calibrated_run, coverage_table, doubt_table, risk_table
 from drcnet.evaluate.metrics import score_run
+from drcnet.evaluate.pooled import pooled_table
 from drcnet.evaluate.runs import Run, order_intervals, read_run
 from drcnet.evaluate.tables import accuracy_table, metrics_table, write_ecsv
 from drcnet.provenance import atomic_write, file_digest, make_provenance
@@ -47,6 +48,8 @@ class Evaluation:
         As in `doubt.doubt_table`, `doubt.coverage_table` and `doubt.risk_table`.
     reliability_calibrated : DataFrame
         As `reliability`, of the runs that have a calibration.
+    pooled : DataFrame
+        As in `pooled.pooled_table`: runs that differ in their seed only, as one line.
     """
 
     runs: tuple[Run, ...]
@@ -60,6 +63,7 @@ class Evaluation:
     coverage: pl.DataFrame = field(default_factory=pl.DataFrame)
     risk: pl.DataFrame = field(default_factory=pl.DataFrame)
     reliability_calibrated: pl.DataFrame = field(default_factory=pl.DataFrame)
+    pooled: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     def summary(self) -> pl.DataFrame:
         """Set the runs side by side, one row an interval, for people to read.
@@ -115,6 +119,7 @@ def assess(runs: Sequence[Run], settings: EvaluateSettings) -> Evaluation:
         coverage=pl.concat([coverage_table(run, settings) for run in runs]),
         risk=pl.concat([risk_table(run) for run in runs]),
         reliability_calibrated=pl.concat(after) if after else pl.DataFrame(),
+        pooled=pooled_table(runs, settings, names),
     )
 
 
@@ -190,11 +195,13 @@ def _write(run: Run, result: Evaluation, settings: EvaluateSettings) -> None:
     if settings.figures:
         from drcnet.evaluate.figures import save_run_figures  # noqa: PLC0415
 
+        after = result.reliability_calibrated
         save_run_figures(
             run,
             result.scores.filter(mine),
             result.confusion.filter(mine),
             result.reliability.filter(mine),
+            after.filter(mine) if len(after) else after,
         )
 
 

@@ -116,27 +116,36 @@ def plot_training(ax: Any, log: pl.DataFrame) -> None:
     ax.legend(frameon=False, fontsize=7)
 
 
-def plot_reliability(ax: Any, reliability: pl.DataFrame) -> None:
-    """Draw accuracy against confidence, one line an interval; bins of five rows or more.
+def plot_reliability(
+    ax: Any, before: pl.DataFrame, after: pl.DataFrame | None = None, title: str = ""
+) -> None:
+    """Draw accuracy against confidence in one interval, before and after calibration.
 
     Parameters
     ----------
     ax : Axes
         Where to draw.
-    reliability : DataFrame
-        As in `calibration.reliability_table`, one run.
+    before, after : DataFrame
+        As in `calibration.reliability_table`, one run and interval; bins of five rows or more
+        are drawn, their bars are Wilson's 95%. After: none or empty where it is not calibrated.
+    title : str
+        Title.
     """
     ax.plot([0, 1], [0, 1], color="0.45", linestyle="--", linewidth=1)
-    names = order_intervals(set(reliability["interval"]) - {"all"})
-    for number, name in enumerate(names):
-        rows = reliability.filter((pl.col("interval") == name) & (pl.col("n_rows") >= 5))
-        if len(rows):
-            ax.plot(
-                rows["confidence"], rows["accuracy"], color=color_of(number), markersize=4,
-                marker=MARKERS[number % len(MARKERS)], label=f"S/N {name}",
-            )  # fmt: skip
-    ax.set(xlabel="confidence (highest probability)", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-    ax.legend(frameon=False, fontsize=7)
+    both = [(before, "before"), (after if after is not None else before.clear(), "calibrated")]
+    for number, (table, label) in enumerate(both):
+        rows = table.filter(pl.col("n_rows") >= 5) if len(table) else table
+        if not len(rows):
+            continue
+        right = rows["accuracy"].to_numpy()
+        bars = np.abs(rows.select("accuracy_low", "accuracy_high").to_numpy().T - right)
+        ax.errorbar(
+            rows["confidence"], right, bars, color=color_of(number), capsize=2, linewidth=1.1,
+            elinewidth=0.7, marker=MARKERS[number], markersize=4, label=label,
+            markerfacecolor="none" if number == 0 else color_of(number),
+        )  # fmt: skip
+    ax.set(xlabel="confidence", xlim=(0, 1), ylim=(0, 1.02), title=title)
+    ax.set_aspect("equal")
 
 
 def plot_snr_histogram(ax: Any, snrr: NDArray[np.floating], bins: int = 40) -> None:
@@ -228,7 +237,11 @@ def save_figure(figure: Any, path: Path) -> Path:
 
 
 def save_run_figures(
-    run: Run, scores: pl.DataFrame, confusion: pl.DataFrame, reliability: pl.DataFrame
+    run: Run,
+    scores: pl.DataFrame,
+    confusion: pl.DataFrame,
+    reliability: pl.DataFrame,
+    calibrated: pl.DataFrame,
 ) -> list[Path]:
     """Draw a run's figures into its folder.
 
@@ -236,8 +249,9 @@ def save_run_figures(
     ----------
     run : Run
         The run.
-    scores, confusion, reliability : DataFrame
-        The run's own rows.
+    scores, confusion, reliability, calibrated : DataFrame
+        The run's own rows; reliability before and after calibration, the latter empty where
+        there is none.
 
     Returns
     -------
@@ -255,13 +269,27 @@ def save_run_figures(
     figures["snr"], axes = new_figure()
     plot_snr_histogram(axes[0, 0], run.predictions["snrr"].cast(pl.Float64).to_numpy())
     if len(reliability):
-        figures["reliability"], axes = new_figure((3.8, 3.6))
-        plot_reliability(axes[0, 0], reliability)
+        figures["reliability"] = _reliability(reliability, calibrated)
     if "epoch" in run.log.columns and any("loss" in name for name in run.log.columns):
         figures["training"], axes = new_figure()
         plot_training(axes[0, 0], run.log)
     folder = run.folder / "figures"
     return [save_figure(figure, folder / f"{name}.png") for name, figure in figures.items()]
+
+
+def _reliability(before: pl.DataFrame, after: pl.DataFrame) -> Any:
+    """One panel an interval that has rows."""
+    names = order_intervals(set(before["interval"]) - {"all"})
+    names = [name for name in names if name in set(before["interval"])]
+    figure, axes = new_figure((2.4 * len(names) + 0.4, 2.9), columns=len(names))
+    for ax, name in zip(axes[0], names, strict=True):
+        here = pl.col("interval") == name
+        plot_reliability(
+            ax, before.filter(here), after.filter(here) if len(after) else None, f"S/N {name}"
+        )
+    axes[0, 0].set_ylabel("share right")
+    axes[0, 0].legend(frameon=False, fontsize=7, loc="upper left")
+    return figure
 
 
 def _plot_paper(ax: Any, place: dict[str, int]) -> None:

@@ -11,6 +11,7 @@ from drcnet.report.svg import Axis, Series, line_chart
 
 __all__ = [
     "accuracy_chart",
+    "before_after_chart",
     "curve_chart",
     "level_chart",
     "reliability_chart",
@@ -142,6 +143,42 @@ def reliability_chart(reliability: pl.DataFrame) -> str:
         )  # fmt: skip
     x = Axis("confidence (highest probability)", 0.0, 1.0, _PERCENT)
     return line_chart(series, x, Axis("share right", 0.0, 1.0, _PERCENT), "Reliability diagram")
+
+
+def before_after_chart(before: pl.DataFrame, after: pl.DataFrame, interval: str) -> str:
+    """Draw accuracy against confidence of one run and interval, before and after calibration.
+
+    Parameters
+    ----------
+    before, after : DataFrame
+        As in `calibration.reliability_table`, one run.
+    interval : str
+        Which S/N interval.
+
+    Returns
+    -------
+    str
+        HTML; empty where the interval has no bin of five spectra.
+    """
+    series = [Series("true", "guide", [0, 1], [0, 1])]
+    for number, (label, table) in enumerate((("before", before), ("calibrated", after))):
+        rows = table.filter((pl.col("interval") == interval) & (pl.col("n_rows") >= 5))
+        if rows.is_empty():
+            continue
+        titles = [
+            f"{label}: {r['n_rows']} spectra, confidence {r['confidence']:.2f}, "
+            f"right {r['accuracy']:.2f} [{r['accuracy_low']:.2f}, {r['accuracy_high']:.2f}]"
+            for r in rows.to_dicts()
+        ]
+        columns = ("confidence", "accuracy", "accuracy_low", "accuracy_high")
+        x, y, low, high = (rows[name].to_list() for name in columns)
+        mark = f"s{1 - number}"
+        series.append(Series(label, mark, x, y, low, high, titles, marker=number))
+    if len(series) == 1:
+        return ""
+    x_axis = Axis(f"confidence, S/N {interval}", 0.0, 1.0, _PERCENT)
+    title = f"Reliability at S/N {interval}"
+    return line_chart(series, x_axis, Axis("share right", 0.0, 1.0, _PERCENT), title)
 
 
 def training_chart(run: Run) -> str:

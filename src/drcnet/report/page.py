@@ -16,6 +16,7 @@ from drcnet.config import EvaluateSettings
 from drcnet.dataset.store import Store, open_store
 from drcnet.errors import RunError
 from drcnet.evaluate.evaluate import Evaluation, assess, settings_of
+from drcnet.evaluate.mistakes import worst_mistakes
 from drcnet.evaluate.paper import check_consistency, published_accuracy
 from drcnet.evaluate.runs import Run, order_intervals, read_run
 from drcnet.instruments import load_instrument
@@ -120,6 +121,7 @@ def _render(evaluation: Evaluation, sources: _Sources, title: str) -> str:
         notes=story.misreadings(evaluation),
         robustness=products.robustness_section(evaluation.runs),
         saliency=products.saliency_section(evaluation.runs),
+        pooled=_pooled(evaluation),
         doubt=products.doubt_section(evaluation),
         flags=_flags(sources.store),
         cards=_cards(evaluation.runs),
@@ -246,6 +248,16 @@ def _comparisons(evaluation: Evaluation) -> dict[str, Any] | None:
     return {"intervals": names, "pairs": pairs}
 
 
+def _pooled(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """One row a recipe that several seeds were given, one cell an interval."""
+    if evaluation.pooled.is_empty():
+        return []
+    return [
+        {"name": line, "n_runs": rows["n_runs"][0], "cells": rows.to_dicts()}
+        for (line,), rows in evaluation.pooled.group_by("line", maintain_order=True)
+    ]
+
+
 def _class_lines(classes: pl.DataFrame, names: Sequence[str]) -> list[dict[str, Any]]:
     """One row an interval, one group of columns a class."""
     return [
@@ -259,7 +271,7 @@ def _pictures(evaluation: Evaluation, sources: _Sources) -> dict[str, Any]:
     name = story.best_run(evaluation)
     run = next(r for r in evaluation.runs if r.name == name)
     example = _example(run)
-    mistakes = story.worst_mistakes(run)
+    mistakes, looked = worst_mistakes(run), products.looked_at(run)
     if sources.store is not None:
         _check_rows(run, sources.store)
     return {
@@ -267,7 +279,7 @@ def _pictures(evaluation: Evaluation, sources: _Sources) -> dict[str, Any]:
         "classes": run.classes,
         "frame": _frame(sources, example),
         "example": _with_pixels(example, sources.store) if example else None,
-        "mistakes": [_with_pixels(row, sources.store) for row in mistakes],
+        "mistakes": [_with_pixels(row, sources.store, looked) for row in mistakes],
         "n_wrong": int((run.tested["class"] != run.tested["predicted"]).sum()),
     }
 
@@ -295,7 +307,9 @@ def _example(run: Run) -> dict[str, Any] | None:
     return right.drop("_far", "_middle").row(0, named=True) if len(right) else None
 
 
-def _with_pixels(row: dict[str, Any], store: Store | None) -> dict[str, Any]:
+def _with_pixels(
+    row: dict[str, Any], store: Store | None, looked: pl.DataFrame | None = None
+) -> dict[str, Any]:
     if store is None:
         return row | {"arms": [], "flags": "", "where": ""}
     from drcnet.report.pictures import star_picture  # noqa: PLC0415
@@ -303,7 +317,7 @@ def _with_pixels(row: dict[str, Any], store: Store | None) -> dict[str, Any]:
 
     entry = store.index.row(int(row["row"]), named=True)
     return row | {
-        "arms": star_picture(store, int(row["row"])),
+        "arms": star_picture(store, int(row["row"]), looked),
         "flags": flag_names(int(entry["flags"])).replace("|", ", ").replace("_", " "),
         "where": f"exposure {entry['exposure']}, fibre {entry['fiberid']}",
     }

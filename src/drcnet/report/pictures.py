@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from drcnet.config import PrepareSettings
@@ -29,6 +30,7 @@ __all__ = [
 _LINES = {"Ca HK": 3952.0, "Hβ": 4862.7, "Mg b": 5176.6, "Na D": 5894.6, "Hα": 6564.6}
 """Vacuum angstrom (blends at their middle): marks for the eye."""
 _SPECTRUM_WIDTH, _SPECTRUM_HEIGHT = 750, 90
+_EVIDENCE_HEIGHT = 60
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,19 @@ class StarPicture:
         Data URI; rows are spatial pixels.
     spectrum : str
         Inline SVG.
+    evidence : str
+        Inline SVG: what speaks for the class given (above) and for the true one (below), over
+        the same pixels; empty where nobody looked.
+    evidence_stripe : str
+        Data URI of the same pixel by pixel; empty of spectra.
     """
 
     arm: str
     span: str
     stripe: str
     spectrum: str
+    evidence: str = ""
+    evidence_stripe: str = ""
 
 
 def png_uri(pixels: NDArray[Any], *, percentiles: tuple[float, float] = (1.0, 99.5)) -> str:
@@ -101,7 +110,7 @@ def png_uri(pixels: NDArray[Any], *, percentiles: tuple[float, float] = (1.0, 99
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def star_picture(store: Store, row: int) -> list[StarPicture]:
+def star_picture(store: Store, row: int, looked: pl.DataFrame | None = None) -> list[StarPicture]:
     """Picture a row of the store, blue and red.
 
     Parameters
@@ -110,6 +119,8 @@ def star_picture(store: Store, row: int) -> list[StarPicture]:
         An open store.
     row : int
         The row.
+    looked : DataFrame, optional
+        `saliency_stars.parquet` of a run; drawn where this row is in it.
 
     Returns
     -------
@@ -127,7 +138,9 @@ def star_picture(store: Store, row: int) -> list[StarPicture]:
         span = f"{scale[0]:.0f} to {scale[-1]:.0f} Å" if known else ""
         stripe = png_uri(_block_mean(stripes[i], 1, 4), percentiles=(1.0, 99.0))
         spectrum = _spectrum(box[i], _inside(scale) if known else [], f"{arm} spectrum, {span}")
-        pictures.append(StarPicture(arm, span, stripe, spectrum))
+        seen = None if looked is None else _evidence(looked, row, arm)
+        evidence = _evidence_pictures(seen, scale) if known and seen is not None else ("", "")
+        pictures.append(StarPicture(arm, span, stripe, spectrum, *evidence))
     return pictures
 
 
@@ -233,6 +246,56 @@ def _spectrum(flux: NDArray[Any], lines: list[tuple[str, float]], description: s
         f'aria-label="{description}">{marks}<path class="line" d="M{points}"/></svg>'
         f'<p class="ends">{names}</p>'
     )
+
+
+def _evidence(looked: pl.DataFrame, row: int, arm: str) -> pl.DataFrame | None:
+    """A star's evidence in an arm, for the class given less that for the true one."""
+    rows = looked.filter((pl.col("row") == row) & (pl.col("arm") == arm))
+    wrong = pl.col("class") != pl.col("predicted")
+    value = pl.col("evidence") - pl.when(wrong).then("evidence_true").otherwise(0.0)
+    rows = rows.with_columns(value.alias("shown")).sort("pixel", "wavelength")
+    return rows if len(rows) else None
+
+
+def _evidence_pictures(rows: pl.DataFrame, scale: NDArray[Any]) -> tuple[str, str]:
+    """Evidence along the stripe as SVG, and pixel by pixel as a data URI ('' of spectra)."""
+    said, true = rows["predicted"][0], rows["class"][0]
+    along = rows.group_by("wavelength").agg(pl.col("shown").sum()).sort("wavelength")
+    value = along["shown"].to_numpy().astype(float)
+    pixel = np.arange(len(scale)) / (len(scale) - 1)
+    place = np.asarray(np.interp(along["wavelength"].to_numpy(), scale, pixel))
+    top = max(float(np.abs(value).max()), 1e-12)
+    down = _EVIDENCE_HEIGHT / 2 * (1 - value / top)
+    points = "L".join(
+        f"{u:.0f},{v:.1f}" for u, v in zip(place * _SPECTRUM_WIDTH, down, strict=True)
+    )
+    middle = _EVIDENCE_HEIGHT / 2
+    start, end = _SPECTRUM_WIDTH * place[0], _SPECTRUM_WIDTH * place[-1]
+    area = f"M{start:.0f},{middle:.1f}L{points}L{end:.0f},{middle:.1f}Z"
+    title = f"evidence: above the line for {said}" + (
+        f", below for {true}" if said != true else ""
+    )
+    svg = (
+        f'<svg class="spectrum evidence s0" viewBox="0 0 {_SPECTRUM_WIDTH} {_EVIDENCE_HEIGHT}" '
+        f'preserveAspectRatio="none" role="img" aria-label="{title}"><title>{title}</title>'
+        f'<path class="area" d="{area}"/>'
+        f'<path class="zero" d="M0,{middle:.1f}H{_SPECTRUM_WIDTH}"/></svg>'
+    )
+    if rows["pixel"].null_count():
+        return svg, ""
+    across = rows["pixel"].n_unique()
+    picture = rows["shown"].to_numpy().astype(float).reshape(across, -1)
+    return svg, _diverging_uri(picture)
+
+
+def _diverging_uri(pixels: NDArray[Any]) -> str:
+    """A picture of values about zero: blue for, red against, as in the figures."""
+    from matplotlib.image import imsave  # noqa: PLC0415
+
+    top = float(np.percentile(np.abs(pixels), 99.5)) or 1.0
+    stream = io.BytesIO()
+    imsave(stream, pixels, cmap="RdBu", vmin=-top, vmax=top, format="png", origin="lower")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
 def _inside(scale: NDArray[Any]) -> list[tuple[str, float]]:

@@ -11,7 +11,7 @@ from drcnet.evaluate.evaluate import Evaluation
 from drcnet.evaluate.runs import Run, order_intervals
 from drcnet.report import charts, maps
 
-__all__ = ["doubt_section", "robustness_section", "saliency_section"]
+__all__ = ["doubt_section", "looked_at", "robustness_section", "saliency_section"]
 
 _SHOWN_LINES = 8
 
@@ -96,6 +96,22 @@ def saliency_section(runs: Sequence[Run]) -> list[dict[str, Any]]:
     return found
 
 
+def looked_at(run: Run) -> pl.DataFrame | None:
+    """Read the single stars that a run was looked into with.
+
+    Parameters
+    ----------
+    run : Run
+        A run.
+
+    Returns
+    -------
+    DataFrame or None
+        As in `drcnet.saliency.stars.star_maps`; None where there are none.
+    """
+    return _read(run.folder / "saliency_stars.parquet", "evidence")
+
+
 def doubt_section(evaluation: Evaluation) -> dict[str, Any] | None:
     """How true probabilities are, what prediction sets keep, and what refusing buys.
 
@@ -107,8 +123,9 @@ def doubt_section(evaluation: Evaluation) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        `rows` (calibrated runs by interval), `reliability` (charts after calibration by run),
-        `risk` (a chart of all runs); None where no run gives probabilities.
+        `rows` (calibrated runs by interval), `reliability` (by run a chart an interval, before
+        and after calibration), `risk` (a chart of all runs); None where no run gives
+        probabilities.
     """
     if evaluation.risk.is_empty():
         return None
@@ -120,8 +137,13 @@ def doubt_section(evaluation: Evaluation) -> dict[str, Any] | None:
         "runs": calibrated,
         "missing": [run.name for run in evaluation.runs if run.name not in calibrated],
         "reliability": {
-            name: charts.reliability_chart(after.filter(pl.col("run") == name))
-            for name in calibrated
+            name: [
+                charts.before_after_chart(
+                    evaluation.reliability.filter(mine), after.filter(mine), i
+                )
+                for i in order_intervals(set(evaluation.reliability["interval"]) - {"all"})
+            ]
+            for name, mine in ((name, pl.col("run") == name) for name in calibrated)
         },
         "risk": charts.risk_chart(evaluation.risk),
         "outsiders": _outsiders(evaluation.runs),

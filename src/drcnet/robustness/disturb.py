@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drcnet.config import AugmentSettings
-from drcnet.config.robustness import RobustnessSettings
+from drcnet.config import AugmentSettings, RobustnessSettings
 from drcnet.dataset.augment import add_noise
 from drcnet.dataset.augment_draw import Draw, draw_rows
 from drcnet.dataset.store import ARMS

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from drcnet.config.robustness import RobustnessSettings
+from drcnet.config import RobustnessSettings
 from drcnet.evaluate.calibration import wilson_interval
 from drcnet.evaluate.metrics import bootstrap_sums
 from drcnet.evaluate.runs import order_intervals

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from drcnet.checkpoint import Classifier, load_classifier, predict
-from drcnet.config.robustness import RobustnessSettings
+from drcnet.config import RobustnessSettings
 from drcnet.dataset.store import Store, open_store
 from drcnet.errors import RunError
 from drcnet.evaluate.runs import Run, read_run

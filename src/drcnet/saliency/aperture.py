@@ -72,12 +72,12 @@ def linear_weights(model: nn.Module, wave: NDArray[np.floating]) -> pl.DataFrame
     -------
     DataFrame
         `arm`, `wavelength` and `weight_0`, `weight_1`, ... one column a class: logits per unit of
-        the normalised spectrum, less the average of the classes. Empty where it is not linear.
+        the normalised spectrum, less the average of the classes. Of components that know the
+        noise: per unit of the spectrum over its level, where there is no noise (with noise the
+        weights are smaller, and each star has its own). Empty where it is not linear.
     """
-    if not isinstance(model, Fitted) or "weight" not in dict(model.named_buffers()):
-        return pl.DataFrame()
-    weight = model.get_buffer("rotation") @ model.get_buffer("weight").T  # (2L, K)
-    if weight.shape[0] != wave.size:
+    weight = _unfolded(model)
+    if weight is None or weight.shape[0] != wave.size:
         return pl.DataFrame()
     weight = weight - weight.mean(dim=1, keepdim=True)
     n = wave.shape[1]
@@ -88,6 +88,16 @@ def linear_weights(model: nn.Module, wave: NDArray[np.floating]) -> pl.DataFrame
         table = pl.DataFrame({"wavelength": wave[a], **columns})
         tables.append(table.select(pl.lit(arm).alias("arm"), pl.all()))
     return pl.concat(tables)
+
+
+def _unfolded(model: nn.Module) -> Tensor | None:
+    """Logits per unit of each pixel, (2L, K); None where the model is not linear."""
+    known = dict(model.named_buffers())
+    if not isinstance(model, Fitted) or "weight" not in known:
+        return None
+    if {"basis", "variance"} <= set(known):  # noise to 0: c = V^T (x - mean)
+        return (known["basis"] / known["variance"].sqrt()) @ known["weight"].T
+    return known["rotation"] @ known["weight"].T
 
 
 def _weights(slope: NDArray[np.float64]) -> pl.DataFrame:

@@ -1,7 +1,10 @@
 """What each pixel adds to an answer: integrated gradients, or hiding a window.
 
 Both compare a normalised star with a reference: itself smoothed along wavelength, so that only
-lines and bumps count, or a blank stripe. Shapes: N stars, S pixels across, L along wavelength.
+lines and bumps count, or a blank stripe. Where a spectrum stands beside its inverse variance, the
+reference has the same weights: what is asked is what the light says, not how noisy it is.
+
+Shapes: N stars, S pixels across, L along wavelength.
 """
 
 import copy
@@ -10,33 +13,73 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, pad
 
-from drcnet.config.robustness import SaliencySettings
+from drcnet.config import SaliencySettings
 
-__all__ = ["hide_windows", "integrated_gradients", "randomised", "reference"]
+__all__ = ["attribute", "hide_windows", "integrated_gradients", "randomised", "reference"]
 
 
-def reference(x: Tensor, settings: SaliencySettings) -> Tensor:
+def attribute(
+    model: nn.Module,
+    x: Tensor,
+    label: Tensor,
+    settings: SaliencySettings,
+    *,
+    weighed: bool = False,
+) -> Tensor:
+    """What each pixel adds to an answer, by the method asked for.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        In evaluation mode.
+    x : Tensor, shape (N, 2, S, L), (N, 2, L) or (N, 2, 2, L)
+        Normalised stars.
+    label : Tensor of int64, shape (N,)
+        Whose logit.
+    settings : SaliencySettings
+        Method, reference, steps and window.
+    weighed : bool
+        Whether `x` is spectra beside their inverse variances, (N, 2, 2, L).
+
+    Returns
+    -------
+    Tensor, shape (N, 2, S, L) or (N, 2, L)
+        Logits; of stripes by pixel with gradients, else by wavelength.
+    """
+    blank = reference(x, settings, weighed=weighed)
+    if settings.method == "occlusion":
+        return hide_windows(model, x, blank, label, settings.window)
+    found = integrated_gradients(model, x, blank, label, settings.steps)
+    return found[:, :, 0] if weighed else found  # the weights are those of the reference
+
+
+def reference(x: Tensor, settings: SaliencySettings, *, weighed: bool = False) -> Tensor:
     """What stars are compared with.
 
     Parameters
     ----------
-    x : Tensor, shape (N, 2, S, L) or (N, 2, L)
+    x : Tensor, shape (N, 2, S, L), (N, 2, L) or (N, 2, 2, L)
         Normalised.
     settings : SaliencySettings
         Which reference, and how smooth.
+    weighed : bool
+        Whether `x` is spectra beside their inverse variances, (N, 2, 2, L).
 
     Returns
     -------
     Tensor, shape of `x`
-        The stars without their lines (a Gaussian along wavelength, ends held), or zeros.
+        The stars without their lines (a Gaussian along wavelength, ends held), or zeros; inverse
+        variances as they are, and pixels that have none no part of the average.
     """
-    if settings.against == "zero":
-        return torch.zeros_like(x)
-    half = min(int(3 * settings.smooth), x.shape[-1] - 1)
-    place = torch.arange(-half, half + 1, device=x.device, dtype=x.dtype)
-    kernel = torch.exp(-0.5 * (place / settings.smooth) ** 2)
-    flat = pad(x.reshape(-1, 1, x.shape[-1]), (half, half), mode="replicate")
-    return conv1d(flat, (kernel / kernel.sum())[None, None]).reshape(x.shape)
+    if weighed:
+        spectrum, ivar = x[:, :, 0], x[:, :, 1]
+        known = (ivar > 0).to(x.dtype)
+        blank = torch.zeros_like(spectrum)
+        if settings.against == "smooth":
+            share = _smoothed(known, settings.smooth).clamp(min=1e-6)
+            blank = known * _smoothed(known * spectrum, settings.smooth) / share
+        return torch.stack([blank, ivar], dim=2)
+    return torch.zeros_like(x) if settings.against == "zero" else _smoothed(x, settings.smooth)
 
 
 def integrated_gradients(
@@ -130,6 +173,14 @@ def randomised(model: nn.Module, seed: int) -> nn.Module:
         state[name] = values
     other.load_state_dict(state)
     return other.eval()
+
+
+def _smoothed(x: Tensor, sigma: float) -> Tensor:
+    half = min(int(3 * sigma), x.shape[-1] - 1)
+    place = torch.arange(-half, half + 1, device=x.device, dtype=x.dtype)
+    kernel = torch.exp(-0.5 * (place / sigma) ** 2)
+    flat = pad(x.reshape(-1, 1, x.shape[-1]), (half, half), mode="replicate")
+    return conv1d(flat, (kernel / kernel.sum())[None, None]).reshape(x.shape)
 
 
 def _answer(model: nn.Module, x: Tensor, label: Tensor) -> Tensor:

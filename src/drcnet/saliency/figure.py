@@ -8,7 +8,7 @@ import polars as pl
 from drcnet.evaluate.style import color_of, new_figure
 from drcnet.saliency.maps import LINES
 
-__all__ = ["plot_aperture", "plot_maps", "plot_weights"]
+__all__ = ["plot_aperture", "plot_maps", "plot_star", "plot_weights"]
 
 _INK = {"star": "0.35", "sky": "#D55E00", "telluric": "#CC79A7"}
 
@@ -101,6 +101,57 @@ def plot_weights(table: pl.DataFrame) -> Any:
         ax.set_ylabel(f"weight for {name.removeprefix('weight_')}")
     axes[-1, 0].set_xlabel("vacuum wavelength (Å)")
     return figure
+
+
+def plot_star(table: pl.DataFrame) -> Any:
+    """Draw what speaks for and against the class that a star was given.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As in `stars.star_maps`, one star.
+
+    Returns
+    -------
+    Figure
+        A column an arm: the light, the evidence along wavelength and, of stripes, pixel by pixel.
+    """
+    star, true, said = table.row(0)[1:4]
+    across = table["pixel"].null_count() == 0
+    figure, axes = new_figure((10, 4.6 if across else 3.6), rows=3 if across else 2, columns=2)
+    wrong = true != said
+    value = pl.col("evidence") - (pl.col("evidence_true") if wrong else 0)
+    table = table.with_columns(value.alias("shown"))
+    for column, arm in enumerate(table["arm"].unique(maintain_order=True)):
+        rows = table.filter(pl.col("arm") == arm)
+        total = rows.group_by("wavelength").agg(pl.col("light").mean(), pl.col("shown").sum())
+        total = total.sort("wavelength")
+        light, along = axes[0, column], axes[1, column]
+        light.plot(total["wavelength"], total["light"], color="0.2", lw=0.8)
+        _mark_lines(light, total, labels=True)
+        along.axhline(0, color="0.4", lw=0.8)
+        along.plot(total["wavelength"], total["shown"], color=color_of(0), lw=0.9)
+        _mark_lines(along, total, labels=False)
+        along.sharex(light)
+        if across:
+            _stripe_map(axes[2, column], rows)
+            axes[2, column].sharex(light)
+        axes[-1, column].set_xlabel(f"vacuum wavelength, {arm} (Å)")
+    axes[0, 0].set_ylabel("light (normalised)")
+    axes[1, 0].set_ylabel(f"for {said}" + (f", not {true}" if wrong else "") + " (logits)")
+    figure.suptitle(f"{star}: {true}, called {said}" if wrong else f"{star}: {said}", fontsize=9)
+    return figure
+
+
+def _stripe_map(ax: Any, rows: pl.DataFrame) -> None:
+    pixels, waves = (rows[name].unique().sort() for name in ("pixel", "wavelength"))
+    picture = rows.sort("pixel", "wavelength")["shown"].to_numpy().reshape(len(pixels), len(waves))
+    top = float(np.percentile(np.abs(picture), 99.5)) or 1.0
+    extent = (float(waves[0]), float(waves[-1]), pixels[0] - 0.5, pixels[-1] + 0.5)
+    ax.imshow(picture, cmap="RdBu", vmin=-top, vmax=top, extent=extent, aspect="auto",
+              origin="lower", interpolation="nearest")  # fmt: skip
+    ax.set_ylabel("pixel across")
+    ax.grid(visible=False)
 
 
 def _mark_lines(ax: Any, shown: pl.DataFrame, *, labels: bool) -> None:

@@ -11,11 +11,18 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from drcnet.config.robustness import SaliencySettings
+from drcnet.config import SaliencySettings
 from drcnet.dataset.store import ARMS
 from drcnet.evaluate.runs import order_intervals
 
-__all__ = ["LINES", "average_maps", "line_table", "rank_correlation", "wavelength_bins"]
+__all__ = [
+    "LINES",
+    "average_maps",
+    "bin_edges",
+    "line_table",
+    "rank_correlation",
+    "wavelength_bins",
+]
 
 LINES = {
     "Ca K": (3934.8, "star"),
@@ -37,6 +44,25 @@ LINES = {
 }
 """Name to vacuum angstrom (blends and bands at their middle), and whose it is. The sky shows lines
 of its own near Na D and beyond 7200 angstrom besides."""
+
+
+def bin_edges(wave: NDArray[np.floating], width: float) -> NDArray[np.float64]:
+    """Cover the wavelengths of an arm with bins.
+
+    Parameters
+    ----------
+    wave : ndarray
+        Wavelengths, angstrom.
+    width : float
+        Of a bin, angstrom.
+
+    Returns
+    -------
+    ndarray, shape (B + 1,)
+        Edges, increasing.
+    """
+    low, high = wave.min(), wave.max()
+    return np.arange(low, max(high, low + width) + width, width)
 
 
 def wavelength_bins(

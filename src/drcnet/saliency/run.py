@@ -1,42 +1,40 @@
 """One command: where a run looks, what its reduction learned, and what chance would show."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from drcnet.checkpoint import Classifier, load_classifier
-from drcnet.config import PrepareSettings
-from drcnet.config.robustness import SaliencySettings
-from drcnet.dataset.loader import see
+from drcnet.config import SaliencySettings
 from drcnet.dataset.store import ARMS, Store, open_store
-from drcnet.errors import CheckpointError, StoreError
-from drcnet.evaluate.runs import read_run
+from drcnet.errors import CheckpointError, RunError
+from drcnet.evaluate.mistakes import worst_mistakes
+from drcnet.evaluate.runs import Run, read_run
 from drcnet.evaluate.tables import write_ecsv
-from drcnet.instruments import load_instrument
 from drcnet.provenance import atomic_write, file_digest, make_provenance
 from drcnet.robustness.sheet import tested_rows
 from drcnet.saliency.aperture import learnt_aperture, linear_weights
-from drcnet.saliency.attribute import (
-    hide_windows,
-    integrated_gradients,
-    randomised,
-    reference,
+from drcnet.saliency.attribute import attribute, randomised
+from drcnet.saliency.maps import (
+    average_maps,
+    bin_edges,
+    line_table,
+    rank_correlation,
+    wavelength_bins,
 )
-from drcnet.saliency.maps import average_maps, line_table, rank_correlation, wavelength_bins
-from drcnet.stripes.normalize import normalize
-from drcnet.stripes.polynomial import chebyshev_basis
+from drcnet.saliency.stars import Stars, read_stars, star_maps
 
-__all__ = ["Explained", "explain"]
+__all__ = ["Explained", "explain", "explain_stars"]
 
 _CHUNK = 32  # stars at once: bounds the memory of the gradients
+_MISTAKES = 8  # stars that are looked at one by one
+_STARS = "saliency_stars.parquet"
 _APERTURE = 64  # stars that the aperture is averaged over
 
 Progress = Callable[[str, int, int], None]
@@ -55,6 +53,8 @@ class Explained:
         maps with the trained model's.
     aperture, weights : DataFrame
         As in `aperture`; empty where the model has none.
+    stars : DataFrame
+        As in `stars.star_maps`: the run's worst mistakes, or the stars asked for.
     """
 
     maps: pl.DataFrame
@@ -62,17 +62,7 @@ class Explained:
     check: pl.DataFrame
     aperture: pl.DataFrame
     weights: pl.DataFrame
-
-
-@dataclass(frozen=True, eq=False)
-class _Stars:
-    """Test stars as the model sees them, and their wavelengths (N, 2, L)."""
-
-    rows: pl.DataFrame
-    electrons: Tensor
-    x: Tensor
-    label: Tensor
-    wave: NDArray[np.float64]
+    stars: pl.DataFrame
 
 
 def explain(
@@ -90,7 +80,8 @@ def explain(
     folder : Path
         The run folder; `saliency.parquet`, `saliency_lines.ecsv`, `saliency_check.ecsv`,
         `figures/saliency.png` and `.pdf` are written into it, and where the model has them
-        `aperture.parquet`, `weights.parquet` and their figures.
+        `aperture.parquet`, `weights.parquet` and their figures; the worst mistakes one by one in
+        `saliency_stars.parquet` and `figures/saliency-star-ROW.png`.
     work : Path
         The work folder that the run was tested on.
     settings : SaliencySettings, optional
@@ -113,7 +104,7 @@ def explain(
     settings = settings or SaliencySettings()
     run, classifier = read_run(Path(folder)), load_classifier(Path(folder), device)
     store = open_store(Path(work))
-    stars = _read_stars(store, tested_rows(run, store, settings.rows, settings.seed), classifier)
+    stars = read_stars(store, tested_rows(run, store, settings.rows, settings.seed), classifier)
     maps = _maps(classifier.model, stars, settings, progress)
     if settings.method == "gradients" and not maps["importance"].max():
         wanted = "a model with a gradient (for this one, saliency.method = 'occlusion')"
@@ -124,64 +115,104 @@ def explain(
     weights = linear_weights(classifier.model, stars.wave.mean(axis=0))
     names = {f"weight_{k}": f"weight_{name}" for k, name in enumerate(classifier.card.classes)}
     weights = weights.rename(names) if len(weights) else weights
-    found = Explained(maps, line_table(maps, settings), check, aperture, weights)
-    _write(Path(folder), found, _origin(settings, Path(folder), Path(work)))
+    worst = [int(row["row"]) for row in worst_mistakes(run, _MISTAKES)]
+    single = star_maps(classifier, _chosen(run, store, worst, classifier), settings)
+    found = Explained(maps, line_table(maps, settings), check, aperture, weights, single)
+    origin = _origin(settings, Path(folder), Path(work))
+    _write(Path(folder), found, origin)
+    _write_stars(Path(folder), single, origin)
     return found
 
 
-def _read_stars(store: Store, rows: pl.DataFrame, classifier: Classifier) -> _Stars:
-    row = rows["row"].to_numpy().astype(np.int64)
-    card = classifier.card
-    electrons = torch.from_numpy(see(card.view, lambda name: store.read(name, row)))
-    x = normalize(electrons, card.normalize)
-    number = {name: k for k, name in enumerate(card.classes)}
-    label = torch.tensor([number[name] for name in rows["class"]])
-    device = classifier.device
-    wave = _wavelengths(store, row, x.shape[-1])
-    return _Stars(rows, electrons, x.to(device), label.to(device), wave)
+def explain_stars(
+    folder: Path,
+    work: Path,
+    row: Sequence[int],
+    settings: SaliencySettings | None = None,
+    *,
+    device: str = "auto",
+) -> pl.DataFrame:
+    """Find what speaks for the class that single stars were given.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder; the stars are put into its `saliency_stars.parquet`, and
+        `figures/saliency-star-ROW.png` is drawn.
+    work : Path
+        The work folder that the run was tested on.
+    row : sequence of int
+        Test rows of the run.
+    settings : SaliencySettings, optional
+        Defaults if not given.
+    device : str
+        'auto', 'cpu' or 'cuda'.
+
+    Returns
+    -------
+    DataFrame
+        As in `stars.star_maps`, of these rows.
+
+    Raises
+    ------
+    RunError, StoreError, CheckpointError
+        Run, store or checkpoint cannot be used, or a row is none of the run's test rows.
+    """
+    settings = settings or SaliencySettings()
+    run, classifier = read_run(Path(folder)), load_classifier(Path(folder), device)
+    stars = _chosen(run, open_store(Path(work)), row, classifier)
+    found = star_maps(classifier, stars, settings)
+    origin = _origin(settings, Path(folder), Path(work))
+    _write_stars(Path(folder), _with_older(Path(folder), found, origin), origin, only=row)
+    return found
 
 
-def _wavelengths(store: Store, row: NDArray[np.int64], size: int) -> NDArray[np.float64]:
-    try:
-        prepared = PrepareSettings.model_validate(store.provenance["settings"]["prepare"])
-    except (KeyError, TypeError, ValueError) as err:
-        where = store.work / "provenance.json"
-        raise StoreError(where, "the settings of prepare that made the store", str(err)) from err
-    kept = np.arange(prepared.stripes.row_start, prepared.stripes.row_start + size)
-    coefficients = store.read("wavelength", row)
-    n_wave = load_instrument(prepared.instrument).n_wave
-    return np.asarray(coefficients @ chebyshev_basis(kept, n_wave, coefficients.shape[2] - 1))
+def _chosen(run: Run, store: Store, row: Sequence[int], classifier: Classifier) -> Stars | None:
+    """Some test rows of a run, in the order asked for; None where there are none."""
+    if not row:
+        return None
+    tested = tested_rows(run, store, None, 0)
+    order = pl.DataFrame({"row": list(dict.fromkeys(row))}, schema={"row": pl.Int64})
+    rows = order.join(tested, on="row", how="inner", maintain_order="left")
+    if len(rows) < len(order):
+        missing = sorted(set(order["row"]) - set(rows["row"]))
+        path = run.folder / "predictions.parquet"
+        raise RunError(path, "test rows with a known class", f"row {missing[0]}")
+    return read_stars(store, rows, classifier)
+
+
+def _with_older(folder: Path, found: pl.DataFrame, origin: dict[str, Any]) -> pl.DataFrame:
+    """Add the stars already there, where they were made alike."""
+    path = folder / _STARS
+    if not path.is_file():
+        return found
+    kept = json.loads(pl.read_parquet_metadata(path).get("drcnet", "{}"))
+    alike = all(kept.get(key) == origin[key] for key in ("inputs", "settings"))
+    older = pl.read_parquet(path) if alike else found.clear()
+    return pl.concat([older.filter(~pl.col("row").is_in(found["row"].unique())), found])
 
 
 def _maps(
-    model: nn.Module, stars: _Stars, settings: SaliencySettings, progress: Progress | None
+    model: nn.Module, stars: Stars, settings: SaliencySettings, progress: Progress | None
 ) -> pl.DataFrame:
     """Attribute, bin and average; attributions of the stars' own classes."""
     found = []
     for start in range(0, len(stars.x), _CHUNK):
         here = slice(start, start + _CHUNK)
         x, label = stars.x[here], stars.label[here]
-        blank = reference(x, settings)
-        if settings.method == "gradients":
-            part = integrated_gradients(model, x, blank, label, settings.steps)
-            part = part.sum(dim=2) if part.ndim == 4 else part  # (N, 2, L)
-        else:
-            part = hide_windows(model, x, blank, label, settings.window)
+        part = attribute(model, x, label, settings, weighed=stars.weighed)
+        part = part.sum(dim=2) if part.ndim == 4 else part  # (N, 2, L)
         found.append(part.double().cpu().numpy())
         if progress is not None:
             progress("look", min(start + _CHUNK, len(stars.x)), len(stars.x))
     values = np.concatenate(found)
-    binned, centres = [], []
-    for a in range(len(ARMS)):
-        low, high = stars.wave[:, a].min(), stars.wave[:, a].max()
-        edges = np.arange(low, max(high, low + settings.bin) + settings.bin, settings.bin)
-        binned.append(wavelength_bins(values[:, a], stars.wave[:, a], edges))
-        centres.append((edges[1:] + edges[:-1]) / 2)
-    return average_maps(binned, centres, stars.rows)
+    edges = [bin_edges(stars.wave[:, a], settings.bin) for a in range(len(ARMS))]
+    binned = [wavelength_bins(values[:, a], stars.wave[:, a], edges[a]) for a in range(len(ARMS))]
+    return average_maps(binned, [(one[1:] + one[:-1]) / 2 for one in edges], stars.rows)
 
 
 def _check(
-    model: nn.Module, stars: _Stars, settings: SaliencySettings, maps: pl.DataFrame
+    model: nn.Module, stars: Stars, settings: SaliencySettings, maps: pl.DataFrame
 ) -> pl.DataFrame:
     """Hold maps of shuffled weights against the trained one's (Adebayo et al. 2018)."""
     lines = []
@@ -219,3 +250,16 @@ def _write(folder: Path, found: Explained, origin: dict[str, Any]) -> None:
             save_figure(figure, folder / "figures" / f"{name}.{ending}")
     write_ecsv(found.lines, folder / "saliency_lines.ecsv", origin)
     write_ecsv(found.check, folder / "saliency_check.ecsv", origin)
+
+
+def _write_stars(
+    folder: Path, table: pl.DataFrame, origin: dict[str, Any], only: Sequence[int] | None = None
+) -> None:
+    from drcnet.evaluate.figures import save_figure  # noqa: PLC0415
+    from drcnet.saliency.figure import plot_star  # noqa: PLC0415
+
+    with atomic_write(folder / _STARS) as path:
+        table.write_parquet(path, metadata={"drcnet": json.dumps(origin)})
+    for (row,), part in table.group_by("row", maintain_order=True):
+        if only is None or row in only:
+            save_figure(plot_star(part), folder / "figures" / f"saliency-star-{row}.png")

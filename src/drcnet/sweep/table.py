@@ -1,15 +1,14 @@
 """Finished runs as tables: one row a run, and one row a line of the sweep."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from drcnet.config import SweepSettings
-from drcnet.evaluate.metrics import score_run
-from drcnet.evaluate.runs import Run, order_intervals
+from drcnet.evaluate.pooled import pool_runs
+from drcnet.evaluate.runs import Run
 from drcnet.models import MODELS
 from drcnet.sweep.plan import Planned
 from drcnet.train import TrainSummary
@@ -126,32 +125,15 @@ def _row(group: list[Finished], settings: SweepSettings) -> dict[str, Any]:
 
 def _accuracy(runs: list[Run], name: str, settings: SweepSettings) -> dict[str, Any]:
     """Score the rows of all runs together, and their spread."""
-    together = replace(
-        runs[0],
-        name=name,
-        folder=Path(name),
-        predictions=pl.concat([run.predictions for run in runs], how="vertical_relaxed"),
-    )
-    intervals = order_intervals(together.tested["interval"].unique())
     row: dict[str, Any] = {}
-    for cell in score_run(together, settings.evaluate, intervals).scores.iter_rows(named=True):
+    for cell in pool_runs(runs, name, settings.evaluate).iter_rows(named=True):
         interval = cell["interval"]
         for end in ("", "_low", "_high"):
             row[f"accuracy_{interval}{end}"] = cell[f"accuracy{end}"]
         row[f"majority_{interval}"] = cell["majority"]
-        rows = together.tested
-        rows = rows if interval == "all" else rows.filter(pl.col("interval") == interval)
-        row[f"rows_{interval}"] = rows["row"].n_unique()
-        row[f"spread_{interval}"] = _spread(runs, interval)
+        row[f"rows_{interval}"] = cell["n_rows"]
+        row[f"spread_{interval}"] = cell["spread"]
     return row
-
-
-def _spread(runs: list[Run], interval: str) -> float | None:
-    right = pl.col("class") == pl.col("predicted")
-    inside = pl.lit(value=True) if interval == "all" else pl.col("interval") == interval
-    values = [run.tested.filter(inside).select(right.mean()).item() for run in runs]
-    known = pl.Series(values, dtype=pl.Float64).drop_nulls()
-    return float(known.std()) if len(known) > 1 else None  # type: ignore[arg-type]
 
 
 def _verdict(
