@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from drcnet.config import SweepSettings, TrainSettings
+from drcnet.dataset.writing import locked
 from drcnet.errors import ConfigError, RunError, StoreError, TrainingError
+from drcnet.models import MODELS
 from drcnet.sweep import plan
 from drcnet.sweep import run as sweep_run
 from drcnet.sweep.run import sweep
@@ -181,6 +183,34 @@ def test_interrupted_sweep_goes_on_to_the_same_tables(swept, tiny_work, tmp_path
     result = sweep(SMALL, tiny_work, tmp_path)
     same = [name for name in result.lines.columns if "second" not in name]
     assert result.lines.select(same).equals(swept[0].lines.select(same))
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(tiny_work, tmp_path):
+    settings = change(seeds=(1,), lines={"logreg": SMALL.lines["logreg"].model_dump()})
+    with locked(tmp_path / "logreg"):
+        result = sweep(settings, tiny_work, tmp_path)
+        assert "logreg: wanted a folder that nobody else writes" in result.failed["logreg"]
+        assert "process" in result.failed["logreg"]
+        assert [path.name for path in (tmp_path / "logreg").iterdir()] == [".lock"]
+    (tmp_path / "logreg" / ".lock").write_text("process 1 on a machine that was switched off")
+    assert sweep(settings, tiny_work, tmp_path).failed == {}
+    assert not (tmp_path / "logreg" / ".lock").exists()
+
+
+def test_stars_are_read_once_to_the_same_bits(tiny_work, tmp_path, monkeypatch):
+    from drcnet.train import task, train
+
+    monkeypatch.setattr(task, "load_part", _counting(reads := [], task.load_part))
+    lines = {"logreg": SMALL.lines["logreg"].model_dump(), "knn": {}, "rcnet": {"recipe": NETWORK}}
+    sweep(change(lines=lines), tiny_work, tmp_path)
+    views = {MODELS[name].view for name in lines}
+    assert len(reads) == 3 * len(views)
+    for run in plan(SMALL):
+        alone = tmp_path / "alone" / run.name
+        train(tiny_work, alone, run.settings)
+        for name in ("weights.safetensors", "predictions.parquet"):
+            same = [(place / run.name / name).read_bytes() for place in (tmp_path, alone.parent)]
+            assert same[0] == same[1]
 
 
 def test_other_settings_are_refused_before_anything_is_trained(swept, tiny_work):

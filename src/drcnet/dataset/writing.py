@@ -1,4 +1,4 @@
-"""Writing into a work folder: one writer at a time, one clear error where it cannot be."""
+"""Writing into a work or run folder: one writer at a time, one clear error where it cannot be."""
 
 import contextlib
 import errno
@@ -37,7 +37,7 @@ def cannot_write(where: Path, err: OSError) -> StoreError:
 
 @contextlib.contextmanager
 def locked(work: Path) -> Iterator[None]:
-    """Hold a work folder for this process.
+    """Hold a work or run folder for this process.
 
     The system drops the lock of a process that dies, so a lock file left behind by a kill is
     seen to be stale: it holds a number but nobody holds it.
@@ -70,9 +70,9 @@ def locked(work: Path) -> Iterator[None]:
             stream.seek(0)
             holder = stream.read().strip() or "another process"
             came = f"one that {holder} is writing; wait for it, or stop it"
-            raise StoreError(work, "a work folder that nobody else writes", came) from err
+            raise StoreError(work, "a folder that nobody else writes", came) from err
         if not _still_there(path, stream.fileno()):
-            raise StoreError(work, "a work folder that nobody else writes", "one just released")
+            raise StoreError(work, "a folder that nobody else writes", "one just released")
         stream.truncate(0)
         stream.write(f"process {os.getpid()} on {os.uname().nodename}")
         stream.flush()

@@ -18,11 +18,12 @@ from drcnet.provenance import atomic_write, digest, make_provenance
 from drcnet.sweep.page import page_text
 from drcnet.sweep.plan import Planned, plan
 from drcnet.sweep.table import Finished, line_table, run_table
-from drcnet.train import train
+from drcnet.train import Parts, train
 
 __all__ = ["SweepResult", "sweep"]
 
 _TRACE = "error.txt"
+_KEPT = 10**9  # bytes of stars in memory between runs: the views of one dimension
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +59,9 @@ def sweep(
 ) -> SweepResult:
     """Train every model, seed and split of a sweep on one store, and compare them.
 
-    Finished runs are left as they are, an interrupted one goes on after its last whole epoch, and
-    one that failed is tried again. A run that fails is listed with its error; the rest goes on.
+    Finished runs are left as they are, an interrupted one goes on after its last whole epoch, one
+    that failed is tried again. A run that fails, or that another process trains, is listed
+    with its error; the rest goes on.
 
     Parameters
     ----------
@@ -95,10 +97,11 @@ def sweep(
     _check_folders(planned, runs)
     open_store(work)
     finished: list[Finished] = []
+    parts = Parts(_KEPT)
     for number, run in enumerate(planned):
         if progress is not None:
             progress("runs", number, len(planned))
-        done = _one(run, work, runs / run.name, progress)
+        done = _one(run, work, runs / run.name, parts, progress)
         finished.append(done)
         if report is not None:
             report(f"{run.name}: {done.describe()}")
@@ -116,10 +119,12 @@ def _check_folders(planned: list[Planned], runs: Path) -> None:
             raise RunError(path.parent, wanted, "one with other settings")
 
 
-def _one(run: Planned, work: Path | str, folder: Path, progress: Progress | None) -> Finished:
+def _one(
+    run: Planned, work: Path | str, folder: Path, parts: Parts, progress: Progress | None
+) -> Finished:
     """Train one run, whatever comes of it."""
     try:
-        summary = train(work, folder, run.settings, progress=progress)
+        summary = train(work, folder, run.settings, progress=progress, parts=parts)
         read = read_run(folder)
     except DrcnetError as err:
         return Finished(run, error=str(err))

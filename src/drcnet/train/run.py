@@ -1,8 +1,10 @@
 """From a work folder and a recipe to a run folder."""
 
+import contextlib
 import json
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,14 +24,15 @@ from drcnet.checkpoint import (
     softmax,
 )
 from drcnet.config import TrainSettings, settings_toml
-from drcnet.dataset.loader import load_part
 from drcnet.dataset.store import Progress
-from drcnet.errors import TrainingError
+from drcnet.dataset.writing import locked
+from drcnet.errors import StoreError, TrainingError
 from drcnet.models import Fitted
 from drcnet.models.cost import operations
 from drcnet.provenance import atomic_write, make_provenance
 from drcnet.train.loop import fit_network, write_log
 from drcnet.train.machine import describe_machine, pick_precision
+from drcnet.train.parts import Parts
 from drcnet.train.processes import Processes
 from drcnet.train.recipe import make_loss
 from drcnet.train.summary import TrainSummary, summarize
@@ -66,6 +69,7 @@ def train(
     *,
     progress: Progress | None = None,
     overwrite: bool = False,
+    parts: Parts | None = None,
 ) -> TrainSummary:
     """Train one model on the split of a work folder, and predict every star of it.
 
@@ -85,6 +89,8 @@ def train(
         Called as progress(stage, done, total).
     overwrite : bool, default False
         Throw away what an earlier training left in `run`.
+    parts : Parts, optional
+        What this process has read for other runs; the result is the same bits.
 
     Returns
     -------
@@ -94,23 +100,35 @@ def train(
     Raises
     ------
     TrainingError
-        The split cannot be learnt from, an option is unknown, the loss is no number any more, or
-        `run` holds a training with other settings or inputs.
+        The split cannot be learnt from, an option is unknown, the loss is no number any more,
+        `run` holds a training with other settings or inputs, or another process trains it.
     StoreError
         Store or split cannot be read.
     """
     run = Path(run)
-    task, processes = read_task(work, settings), Processes.here()
-    settings = task.settings
+    task, processes = read_task(work, settings, parts), Processes.here()
     _check_together(task, processes, overwrite=overwrite)
-    if overwrite:
-        _clear(run)
     origin = _origin(task)
-    card = _finished(run, origin)
+    card = None if overwrite else _finished(run, origin)
     if card is not None:
         return summarize(run, card)
+    with _held(run, processes):
+        if overwrite:
+            _clear(run)
+        card = _finished(run, origin)  # another process may have ended it just now
+        return summarize(run, card or _train(task, run, origin, processes, progress))
+
+
+def _train(
+    task: Task,
+    run: Path,
+    origin: dict[str, Any],
+    processes: Processes,
+    progress: Progress | None,
+) -> Card:
+    """Train in a folder that nobody else writes."""
     if processes.first:
-        _claim(run, settings)
+        _claim(run, task.settings)
     data = load_data(task, progress)
     if task.entry.kind == "classical":
         outcome = _fit_classical(task, data, run)
@@ -127,7 +145,19 @@ def train(
         save_classifier(run, outcome.weights, card)
         (run / "state.pt").unlink(missing_ok=True)
     processes.wait()
-    return summarize(run, read_card(run))
+    return read_card(run)
+
+
+@contextlib.contextmanager
+def _held(run: Path, processes: Processes) -> Iterator[None]:
+    """Hold the run folder, in the process that writes it, until the training is over."""
+    with contextlib.ExitStack() as stack:
+        if processes.first:
+            try:
+                stack.enter_context(locked(run))
+            except StoreError as err:
+                raise TrainingError(err.where, err.wanted, err.came) from err
+        yield
 
 
 def _check_together(task: Task, processes: Processes, *, overwrite: bool) -> None:
@@ -262,14 +292,7 @@ def _predict_part(
     rows = task.split.filter(pl.col("part") == part).sort("row")
     pieces = []
     for start in range(0, len(rows), _ROWS):
-        samples = load_part(
-            task.store,
-            rows.slice(start, _ROWS),
-            part,
-            view=task.view,
-            classes=task.classes,
-            progress=progress,
-        )
+        samples = task.load(rows.slice(start, _ROWS), part, progress)
         pieces.append(_probabilities(model, samples.x, device, task.settings.normalize))
     return pieces
 

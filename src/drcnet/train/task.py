@@ -21,6 +21,7 @@ from drcnet.dataset.stream import ShardStream
 from drcnet.errors import StoreError, TrainingError
 from drcnet.models import MODELS, ModelEntry, build_model
 from drcnet.provenance import digest
+from drcnet.train.parts import Parts
 from drcnet.train.recipe import shuffled_labels
 
 __all__ = ["Data", "Outcome", "Task", "load_data", "read_task"]
@@ -56,6 +57,8 @@ class Task:
         The `PrepareSettings` that made the store.
     inputs : dict
         Digests of split and store.
+    parts : Parts
+        What other runs of this process have read.
     """
 
     settings: TrainSettings
@@ -66,6 +69,32 @@ class Task:
     view: str
     prepared: dict[str, Any]
     inputs: dict[str, str]
+    parts: Parts = field(default_factory=Parts)
+
+    def load(self, rows: pl.DataFrame, part: str, progress: Progress | None = None) -> Samples:
+        """Read stars as the model sees them, or take them from a run before.
+
+        Parameters
+        ----------
+        rows : DataFrame
+            The split, or some of its rows.
+        part : {'train', 'validation', 'test', 'unused'}
+            Which of these rows.
+        progress : callable, optional
+            Called as progress(stage, done, total).
+
+        Returns
+        -------
+        Samples
+            Electrons; not to be changed in place.
+        """
+        known = (self.inputs["store"], str(self.store.work), self.view, self.classes)
+        return self.parts.get(
+            (*known, part, split_digest(rows)),
+            lambda: load_part(
+                self.store, rows, part, view=self.view, classes=self.classes, progress=progress
+            ),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +190,7 @@ class Outcome:
     failure: str = ""
 
 
-def read_task(work: Path | str, settings: TrainSettings) -> Task:
+def read_task(work: Path | str, settings: TrainSettings, parts: Parts | None = None) -> Task:
     """Read split and index, and check that they can be learnt from.
 
     Parameters
@@ -170,6 +199,8 @@ def read_task(work: Path | str, settings: TrainSettings) -> Task:
         A work folder that `prepare` has finished, or its URL.
     settings : TrainSettings
         The recipe.
+    parts : Parts, optional
+        What other runs have read.
 
     Returns
     -------
@@ -199,7 +230,7 @@ def read_task(work: Path | str, settings: TrainSettings) -> Task:
     _check_rows(path, split, store)
     _check_parts(path, split, classes)
     inputs = {"split": split_digest(split), "store": digest(store.provenance)}
-    return Task(settings, entry, store, split, classes, view, prepared, inputs)
+    return Task(settings, entry, store, split, classes, view, prepared, inputs, parts or Parts())
 
 
 def _read_split(store: Store, name: str | None) -> tuple[Path | str, pl.DataFrame]:
@@ -232,9 +263,7 @@ def load_data(task: Task, progress: Progress | None = None) -> Data:
     stream = _stream(task)
 
     def load(part: str) -> Samples:
-        samples = load_part(
-            task.store, task.split, part, view=task.view, classes=task.classes, progress=progress
-        )
+        samples = task.load(task.split, part, progress)
         return samples.normalized("none" if augmented else how)
 
     train = load("train") if stream is None else _unread(stream)
