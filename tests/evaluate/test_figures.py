@@ -56,9 +56,18 @@ def test_training_marks_the_lowest_validation_loss(ax):
     assert ax.lines[-1].get_xydata().tolist() == [[2, 1]]
 
 
-def test_reliability_draws_a_line_an_interval(ax, predictions, make_run):
+def test_reliability_draws_before_and_after(ax, predictions, make_run):
+    table = reliability_table(make_run(predictions)).filter(pl.col("interval") == ">30")
+    after = table.with_columns(pl.col("confidence") * 0.9)
+    figures.plot_reliability(ax, table, after, "S/N >30")
+    assert ax.get_legend_handles_labels()[1] == ["before", "calibrated"]
+    drawn = [container[0].get_xdata() for container in ax.containers]
+    assert np.allclose(drawn[1], 0.9 * drawn[0])
+
+
+def test_reliability_without_a_calibration_is_one_line(ax, predictions, make_run):
     figures.plot_reliability(ax, reliability_table(make_run(predictions)))
-    assert labels(ax) == ["S/N >30", "S/N 20-30", "S/N 10-20", "S/N 0-10"]
+    assert ax.get_legend_handles_labels()[1] == ["before"]
 
 
 def test_histogram_counts_what_is_known(ax):
