@@ -48,7 +48,7 @@ class StripeSettings(Frozen):
     """Threshold, in standard deviations, of the profile-residual cosmic-ray mask."""
     profile_error: float = Field(default=0.01, ge=0, lt=1)
     """Relative error allowed to the spatial profile when looking for cosmic rays, beyond what
-    each 64 rows of a bright fibre tell of it themselves."""
+    each 64 rows of a bright fibre tell of it themselves. A long slit allows 0.03 at least."""
     separate_neighbors: bool = True
     """Take the light that neighbouring fibres' wings spill into a fibre off its optimal
     extraction, solving for all fibres together; stripes and box sums stay as they are."""
