@@ -80,11 +80,8 @@ class Fitted(nn.Module):
         spread = np.maximum(scores.std(axis=0), 1e-12)
         rotation = (pca.components_ / spread[:, None]).T / scale[:, None]
         origin = centre + scale * pca.mean_
-        self._keep("rotation", rotation)
-        self._keep("origin", origin)
-        learnt = self._fit_components(scores / spread, np.asarray(label), seed, balanced)
-        for name, values in learnt.items():
-            self._keep(name, values)
+        self._keep(rotation=rotation, origin=origin)
+        self._keep(**self._fit_components(scores / spread, np.asarray(label), seed, balanced))
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify stars.
@@ -99,9 +96,7 @@ class Fitted(nn.Module):
         Tensor, shape (N, K)
             Logits: the logarithm of the probabilities, up to a constant a star.
         """
-        if "rotation" not in self._buffers:
-            raise RuntimeError(f"{type(self).__name__} must be fitted or loaded before use")
-        rotation = self.get_buffer("rotation")
+        rotation = self._fitted("rotation")
         flat = x.reshape(len(x), -1).to(rotation.dtype)
         return self._logits((flat - self.get_buffer("origin")) @ rotation)
 
@@ -113,11 +108,22 @@ class Fitted(nn.Module):
     def _logits(self, scores: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def _keep(self, name: str, values: Any) -> None:
-        """Hold an array as a buffer; floats in double precision, as they were fitted."""
-        values = np.asarray(values)
-        kind = np.float64 if values.dtype.kind == "f" else np.int64
-        self.register_buffer(name, torch.from_numpy(np.array(values, dtype=kind)))
+    def _keep(self, **arrays: Any) -> None:
+        """Hold arrays as buffers; floats in double precision, as they were fitted."""
+        for name, array in arrays.items():
+            values = np.asarray(array)
+            kind = np.float64 if values.dtype.kind == "f" else np.int64
+            self.register_buffer(name, torch.from_numpy(np.array(values, dtype=kind)))
+
+    def _fitted(self, name: str) -> Tensor:
+        """Give an array that only a fit or a file can have brought."""
+        if name not in self._buffers:
+            raise RuntimeError(f"{type(self).__name__} must be fitted or loaded before use")
+        return self.get_buffer(name)
+
+    def _linear(self, scores: Tensor) -> Tensor:
+        """Apply what `fit_logit` gave."""
+        return scores @ self._fitted("weight").T + self._fitted("bias")
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         """Make room for the fitted arrays, whose sizes only the data know."""
@@ -163,7 +169,7 @@ class LogisticRegression(Fitted):
         return fit_logit(scores, label, seed=seed, balanced=balanced, inverse=self.penalty_inverse)
 
     def _logits(self, scores: Tensor) -> Tensor:
-        return scores @ self.get_buffer("weight").T + self.get_buffer("bias")
+        return self._linear(scores)
 
 
 def fit_logit(

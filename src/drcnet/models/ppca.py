@@ -82,15 +82,12 @@ class ProbabilisticComponents(Fitted):
         mean, basis, variance = _learn_components(
             spectrum, weight, bright=self.bright, components=self.components, seed=seed
         )
-        self._keep("mean", mean)
-        self._keep("basis", basis)
-        self._keep("variance", variance)
+        self._keep(mean=mean, basis=basis, variance=variance)
         scores = self._scores(spectrum, weight).numpy()
         learnt = fit_logit(
             scores, np.asarray(label), seed=seed, balanced=balanced, inverse=self.penalty_inverse
         )
-        for name, values in learnt.items():
-            self._keep(name, values)
+        self._keep(**learnt)
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify stars.
@@ -105,14 +102,11 @@ class ProbabilisticComponents(Fitted):
         Tensor, shape (N, K)
             Logits.
         """
-        if "basis" not in self._buffers:
-            raise RuntimeError(f"{type(self).__name__} must be fitted or loaded before use")
-        scores = self._scores(*_known(x))
-        return scores @ self.get_buffer("weight").T + self.get_buffer("bias")
+        return self._linear(self._scores(*_known(x)))
 
     def _scores(self, spectrum: Tensor, weight: Tensor) -> Tensor:
         """Posterior means in units of the components' spread, shape (N, C)."""
-        variance = self.get_buffer("variance")
+        variance = self._fitted("variance")
         found = posterior_components(
             spectrum, weight, self.get_buffer("mean"), self.get_buffer("basis"), variance
         )

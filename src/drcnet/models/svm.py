@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from drcnet.models.classical import Fitted
+from drcnet.models.classical import Fitted, fit_logit
 
 __all__ = ["SupportVectors"]
 
@@ -56,7 +56,6 @@ class SupportVectors(Fitted):
     def _fit_components(
         self, scores: NDArray[np.float64], label: NDArray[np.integer], seed: int, balanced: bool
     ) -> dict[str, Any]:
-        from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
         from sklearn.model_selection import StratifiedKFold, cross_val_predict  # noqa: PLC0415
         from sklearn.svm import SVC  # noqa: PLC0415
 
@@ -77,18 +76,15 @@ class SupportVectors(Fitted):
                 margin[:, k] = cross_val_predict(
                     machine, scores, own, cv=cut, method="decision_function"
                 )
-        turned = LogisticRegression(max_iter=5000).fit(margin, label)
-        slope, bias = turned.coef_, turned.intercept_
-        if len(slope) == 1:  # two classes: scikit-learn keeps the difference of the logits
-            slope, bias = np.vstack([-slope, slope]) / 2, np.concatenate([-bias, bias]) / 2
+        turned = fit_logit(margin, label, seed=seed, balanced=False, inverse=1.0)
         used = coef.any(axis=0)
         return {
             "vectors": np.ascontiguousarray(scores[used]),
             "coef": np.ascontiguousarray(coef[:, used]),
             "offset": offset,
             "gamma": np.array([gamma]),
-            "slope": slope,
-            "bias": bias,
+            "slope": turned["weight"],
+            "bias": turned["bias"],
         }
 
     def _logits(self, scores: Tensor) -> Tensor:

@@ -114,10 +114,12 @@ class Template(Fitted):
         kept = np.concatenate(keep)
         used = np.bincount(label[kept], minlength=self.n_class)
         share = np.ones(self.n_class) if balanced else count / count.sum()
-        self._keep("spectra", spectra[torch.from_numpy(kept)].numpy())
-        self._keep("prior", np.log(share / used)[label[kept]])
-        self._keep("kind", label[kept])
-        self._keep("sharpness", np.array(self._sharpness()))
+        self._keep(
+            spectra=spectra[torch.from_numpy(kept)].numpy(),
+            prior=np.log(share / used)[label[kept]],
+            kind=label[kept],
+        )
+        self._keep(sharpness=self._sharpness())
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify stars.
@@ -132,8 +134,7 @@ class Template(Fitted):
         Tensor, shape (N, K)
             Logarithm of the posterior probabilities, up to a constant a star.
         """
-        if "spectra" not in self._buffers:
-            raise RuntimeError("Template must be fitted or loaded before use")
+        self._fitted("spectra")
         parts = _binned(x.double()).split(_CHUNK)
         return torch.cat([self._posterior(self._each(part)) for part in parts])
 
