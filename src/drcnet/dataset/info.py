@@ -12,8 +12,8 @@ from drcnet.dataset.flow import flag_table, flow_table, paper_table1, snr_histog
 from drcnet.dataset.labels import left_out
 from drcnet.dataset.pools import POOLS
 from drcnet.dataset.remote import RemotePath
-from drcnet.dataset.split import check_split, split_digest
-from drcnet.dataset.store import Store, open_store, read_store_split
+from drcnet.dataset.split import read_split, split_digest
+from drcnet.dataset.store import Store, open_store
 
 __all__ = ["StoreInfo", "store_info"]
 
@@ -116,8 +116,7 @@ def store_info(work: Path | str) -> StoreInfo:
         There is no finished store, or one whose index lacks columns.
     """
     store = open_store(work)
-    split = read_store_split(store)
-    check_split(split)
+    split = read_split(store.work / "split.parquet")
     index = _complete(store)
     usable = index.filter("usable")
     settings = store.provenance.get("settings", {})

@@ -19,6 +19,7 @@ import polars as pl
 from drcnet.config import SplitSettings
 from drcnet.dataset.fold_split import deal_homes, draw_counts
 from drcnet.dataset.intervals import interval_names, interval_of
+from drcnet.dataset.remote import RemotePath, locate, read_table
 from drcnet.errors import ConfigError, StoreError
 from drcnet.provenance import atomic_write, make_provenance
 
@@ -196,13 +197,13 @@ def write_split(path: Path, split: pl.DataFrame, settings: SplitSettings | None 
         split.write_parquet(partial, metadata=metadata)
 
 
-def read_split(path: Path) -> pl.DataFrame:
+def read_split(path: Path | RemotePath) -> pl.DataFrame:
     """Read and check a split.
 
     Parameters
     ----------
-    path : Path
-        The Parquet file, or the work folder that holds `split.parquet`.
+    path : Path or RemotePath
+        The Parquet file, or the work folder (no URL) that holds `split.parquet`.
 
     Returns
     -------
@@ -214,10 +215,11 @@ def read_split(path: Path) -> pl.DataFrame:
     StoreError
         It cannot be read, or a star stands in two parts.
     """
-    path = Path(path)
-    path = path / "split.parquet" if path.is_dir() else path
+    path = locate(path)
+    if isinstance(path, Path) and path.is_dir():
+        path = path / "split.parquet"
     try:
-        split = pl.read_parquet(path)
+        split = read_table(path)
     except (OSError, pl.exceptions.PolarsError) as err:
         raise StoreError(path, "a split written by prepare", str(err)) from err
     try:

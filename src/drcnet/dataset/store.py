@@ -37,7 +37,6 @@ __all__ = [
     "open_arrays",
     "open_store",
     "read_provenance",
-    "read_store_split",
     "shard_digests",
     "shard_path",
     "write_exposure",
@@ -301,33 +300,6 @@ def open_store(work: Path | str) -> Store:
             path, f"{len(exposures)} exposures of {n_fiber} rows", f"{len(index)} rows"
         )
     return Store(place, index, read_provenance(place), exposures, n_fiber)
-
-
-def read_store_split(store: Store, name: str = "split.parquet") -> pl.DataFrame:
-    """Read the split of a store, wherever it lies.
-
-    Parameters
-    ----------
-    store : Store
-        From `open_store`.
-    name : str
-        The file, as named from inside the work folder.
-
-    Returns
-    -------
-    DataFrame
-        The split, not checked (see `drcnet.dataset.split.check_split`).
-
-    Raises
-    ------
-    StoreError
-        It cannot be read.
-    """
-    path = store.work / name
-    try:
-        return read_table(path)
-    except (OSError, pl.exceptions.PolarsError) as err:
-        raise StoreError(path, "a split written by prepare", str(err)) from err
 
 
 def open_arrays(work: Path | RemotePath, mode: Any = "r") -> Any:

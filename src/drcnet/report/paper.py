@@ -9,7 +9,8 @@ import polars as pl
 
 from drcnet.checkpoint import load_classifier
 from drcnet.config import PrepareSettings
-from drcnet.dataset.store import Store, open_store, read_store_split
+from drcnet.dataset.split import read_split
+from drcnet.dataset.store import Store, open_store
 from drcnet.evaluate import figures
 from drcnet.evaluate.evaluate import Evaluation, assess, settings_of
 from drcnet.evaluate.paper import check_consistency, table_1, table_2, table_3, table_4_and_5
@@ -111,7 +112,7 @@ def _tables(evaluation: Evaluation, store: Store | None) -> dict[str, tuple[pl.D
 
 def _division(store: Store) -> pl.DataFrame:
     """Table 1: rows by part and interval, the published count beside ours."""
-    split = read_store_split(store).filter(pl.col("part") != "unused")
+    split = read_split(store.work / "split.parquet").filter(pl.col("part") != "unused")
     ours = split.group_by("part", "interval").agg(
         pl.len().alias("n_rows"), pl.col("star").n_unique().alias("n_stars")
     )
@@ -167,7 +168,7 @@ def _store_figures(store: Store, run: Run) -> dict[str, Any]:
 
 def _flowchart(store: Store) -> Any:
     """Figure 4 with our own counts in the boxes."""
-    split, index = read_store_split(store), store.index
+    split, index = read_split(store.work / "split.parquet"), store.index
     count = dict(split.group_by("part").len().rows())
     parts = ", ".join(f"{name} {count.get(name, 0)}" for name in ("train", "validation", "test"))
     usable = int(index["usable"].sum())

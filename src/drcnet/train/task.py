@@ -15,8 +15,9 @@ from drcnet.config import TrainSettings
 from drcnet.dataset.augment import Augmenter, make_augmenter
 from drcnet.dataset.loader import WEIGHED, Samples, load_part, normalize_rows, see
 from drcnet.dataset.reading import Reading, part_bytes
-from drcnet.dataset.split import check_split, read_split, split_digest, split_file
-from drcnet.dataset.store import Progress, Store, open_store, read_store_split
+from drcnet.dataset.remote import RemotePath
+from drcnet.dataset.split import read_split, split_digest, split_file
+from drcnet.dataset.store import Progress, Store, open_store
 from drcnet.dataset.stream import ShardStream
 from drcnet.errors import StoreError, TrainingError
 from drcnet.models import MODELS, ModelEntry, build_model
@@ -224,7 +225,8 @@ def read_task(work: Path | str, settings: TrainSettings, parts: Parts | None = N
     if view in WEIGHED:
         settings = settings.model_copy(update={"normalize": "none"})
     store = open_store(work)
-    path, split = _read_split(store, settings.split)
+    path = _split_of(store.work, settings.split)
+    split = read_split(path)
     prepared = _prepared(store)
     classes = tuple(prepared["classes"])
     _check_rows(path, split, store)
@@ -233,14 +235,9 @@ def read_task(work: Path | str, settings: TrainSettings, parts: Parts | None = N
     return Task(settings, entry, store, split, classes, view, prepared, inputs, parts or Parts())
 
 
-def _read_split(store: Store, name: str | None) -> tuple[Path | str, pl.DataFrame]:
-    """Where the split is, and the split."""
-    if isinstance(store.work, Path):
-        path = split_file(store.work, name)
-        return path, read_split(path)
-    split = read_store_split(store, name or "split.parquet")
-    check_split(split)
-    return store.work / (name or "split.parquet"), split
+def _split_of(work: Path | RemotePath, name: str | None) -> Path | RemotePath:
+    """Where the split is."""
+    return split_file(work, name) if isinstance(work, Path) else work / (name or "split.parquet")
 
 
 def load_data(task: Task, progress: Progress | None = None) -> Data:
