@@ -31,7 +31,8 @@ def command(
     """Train models by seeds by splits, with and without noise, and write one table.
 
     The same command goes on where it was stopped: finished runs are kept, and a run that failed
-    is tried again. Exit code 3 where a run failed; the table names it with its error.
+    is tried again. Sweeps may share RUNS: a run that another process trains is left to it, and
+    counts as failed here. Exit code 3 where a run failed; the table names it with its error.
     """
     from drcnet.config import SweepSettings, load_settings
     from drcnet.errors import ConfigError
