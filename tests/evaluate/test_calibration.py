@@ -1,7 +1,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.metrics import log_loss
+from sklearn.metrics import brier_score_loss, log_loss
 
 from drcnet.evaluate import calibration
 
@@ -20,6 +20,11 @@ def test_nll_and_brier_are_scikit_learns(truth_and_p):
         [((row - np.eye(3)[t]) ** 2).sum() for row, t in zip(p, truth, strict=True)]
     )
     assert calibration.brier_score(truth, p) == pytest.approx(expected)
+    # of two classes scikit-learn sums over one of them, we over both
+    q = p[:, :2] / p[:, :2].sum(axis=1, keepdims=True)
+    two = truth < 2
+    theirs = brier_score_loss(truth[two] == 1, q[two, 1])
+    assert calibration.brier_score(truth[two], q[two]) == pytest.approx(2 * theirs)
 
 
 def test_true_probabilities_have_no_calibration_error(truth_and_p):

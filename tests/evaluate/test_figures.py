@@ -61,7 +61,7 @@ def test_reliability_draws_before_and_after(ax, predictions, make_run):
     after = table.with_columns(pl.col("confidence") * 0.9)
     figures.plot_reliability(ax, table, after, "S/N >30")
     assert ax.get_legend_handles_labels()[1] == ["before", "calibrated"]
-    drawn = [container[0].get_xdata() for container in ax.containers]
+    drawn = [np.asarray(bars[0].get_xdata(), dtype=float) for bars in ax.containers]
     assert np.allclose(drawn[1], 0.9 * drawn[0])
 
 

@@ -263,7 +263,7 @@ def _evidence_pictures(rows: pl.DataFrame, scale: NDArray[Any]) -> tuple[str, st
     along = rows.group_by("wavelength").agg(pl.col("shown").sum()).sort("wavelength")
     value = along["shown"].to_numpy().astype(float)
     pixel = np.arange(len(scale)) / (len(scale) - 1)
-    place = np.asarray(np.interp(along["wavelength"].to_numpy(), scale, pixel))
+    place = np.atleast_1d(np.interp(along["wavelength"].to_numpy(), scale, pixel))
     top = max(float(np.abs(value).max()), 1e-12)
     down = _EVIDENCE_HEIGHT / 2 * (1 - value / top)
     points = "L".join(

@@ -81,7 +81,7 @@ def explain(
         The run folder; `saliency.parquet`, `saliency_lines.ecsv`, `saliency_check.ecsv`,
         `figures/saliency.png` and `.pdf` are written into it, and where the model has them
         `aperture.parquet`, `weights.parquet` and their figures; the worst mistakes one by one in
-        `saliency_stars.parquet` and `figures/saliency-star-ROW.png`.
+        `saliency_stars.parquet`, which the report draws.
     work : Path
         The work folder that the run was tested on.
     settings : SaliencySettings, optional
@@ -120,7 +120,7 @@ def explain(
     found = Explained(maps, line_table(maps, settings), check, aperture, weights, single)
     origin = _origin(settings, Path(folder), Path(work))
     _write(Path(folder), found, origin)
-    _write_stars(Path(folder), single, origin)
+    _write_stars(Path(folder), single, origin, drawn=())
     return found
 
 
@@ -163,7 +163,7 @@ def explain_stars(
     stars = _chosen(run, open_store(Path(work)), row, classifier)
     found = star_maps(classifier, stars, settings)
     origin = _origin(settings, Path(folder), Path(work))
-    _write_stars(Path(folder), _with_older(Path(folder), found, origin), origin, only=row)
+    _write_stars(Path(folder), _with_older(Path(folder), found, origin), origin, drawn=row)
     return found
 
 
@@ -253,7 +253,7 @@ def _write(folder: Path, found: Explained, origin: dict[str, Any]) -> None:
 
 
 def _write_stars(
-    folder: Path, table: pl.DataFrame, origin: dict[str, Any], only: Sequence[int] | None = None
+    folder: Path, table: pl.DataFrame, origin: dict[str, Any], drawn: Sequence[int]
 ) -> None:
     from drcnet.evaluate.figures import save_figure  # noqa: PLC0415
     from drcnet.saliency.figure import plot_star  # noqa: PLC0415
@@ -261,5 +261,5 @@ def _write_stars(
     with atomic_write(folder / _STARS) as path:
         table.write_parquet(path, metadata={"drcnet": json.dumps(origin)})
     for (row,), part in table.group_by("row", maintain_order=True):
-        if only is None or row in only:
+        if row in drawn:
             save_figure(plot_star(part), folder / "figures" / f"saliency-star-{row}.png")
