@@ -249,12 +249,18 @@ def _spectrum(flux: NDArray[Any], lines: list[tuple[str, float]], description: s
 
 
 def _evidence(looked: pl.DataFrame, row: int, arm: str) -> pl.DataFrame | None:
-    """A star's evidence in an arm, for the class given less that for the true one."""
-    rows = looked.filter((pl.col("row") == row) & (pl.col("arm") == arm))
+    """A star's evidence in an arm, for the class given less that for the true one.
+
+    In units of the greatest along wavelength in either arm: the arms can be compared.
+    """
+    rows = looked.filter(pl.col("row") == row)
     wrong = pl.col("class") != pl.col("predicted")
     value = pl.col("evidence") - pl.when(wrong).then("evidence_true").otherwise(0.0)
-    rows = rows.with_columns(value.alias("shown")).sort("pixel", "wavelength")
-    return rows if len(rows) else None
+    rows = rows.with_columns(value.cast(pl.Float64).alias("shown"))
+    along = rows.group_by("arm", "wavelength").agg(pl.col("shown").sum())["shown"]
+    top = max(float(along.abs().max() or 0), 1e-12)  # type: ignore[arg-type]
+    rows = rows.filter(pl.col("arm") == arm).with_columns(pl.col("shown") / top)
+    return rows.sort("pixel", "wavelength") if len(rows) else None
 
 
 def _evidence_pictures(rows: pl.DataFrame, scale: NDArray[Any]) -> tuple[str, str]:
@@ -264,8 +270,7 @@ def _evidence_pictures(rows: pl.DataFrame, scale: NDArray[Any]) -> tuple[str, st
     value = along["shown"].to_numpy().astype(float)
     pixel = np.arange(len(scale)) / (len(scale) - 1)
     place = np.atleast_1d(np.interp(along["wavelength"].to_numpy(), scale, pixel))
-    top = max(float(np.abs(value).max()), 1e-12)
-    down = _EVIDENCE_HEIGHT / 2 * (1 - value / top)
+    down = _EVIDENCE_HEIGHT / 2 * (1 - value)
     points = "L".join(
         f"{u:.0f},{v:.1f}" for u, v in zip(place * _SPECTRUM_WIDTH, down, strict=True)
     )

@@ -133,6 +133,8 @@ def plot_star(table: pl.DataFrame) -> Any:
         along.plot(total["wavelength"], total["shown"], color=color_of(0), lw=0.9)
         _mark_lines(along, total, labels=False)
         along.sharex(light)
+        if column:
+            along.sharey(axes[1, 0])
         if across:
             _stripe_map(axes[2, column], rows)
             axes[2, column].sharex(light)
