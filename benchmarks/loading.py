@@ -241,6 +241,8 @@ def main():
     if options.store is not None:
         measure(options.store, options)
         return
+    if options.folder is not None:
+        options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         work = Path(folder) / "work"
         seconds, _ = timed(lambda: make_store(work, options.rows))
