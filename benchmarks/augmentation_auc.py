@@ -34,7 +34,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from drcnet.config import PrepareSettings, SimulateSettings
-from drcnet.dataset.augment import add_noise, fade, sky_error
+from drcnet.dataset.augment_noise import add_noise, fade, sky_error
 from drcnet.dataset.augment_scene import read_scene
 from drcnet.dataset.build import prepare
 from drcnet.dataset.loader import see

@@ -9,15 +9,9 @@ import torch
 
 from drcnet.checkpoint import load_classifier
 from drcnet.config import AugmentSettings, PrepareSettings, StripeSettings, TrainSettings
-from drcnet.dataset.augment import (
-    Augmenter,
-    _shift,
-    add_noise,
-    expected_variance,
-    fade,
-    make_augmenter,
-)
+from drcnet.dataset.augment import Augmenter, _shift, make_augmenter
 from drcnet.dataset.augment_draw import draw_rows
+from drcnet.dataset.augment_noise import add_noise, expected_variance, fade
 from drcnet.dataset.augment_scene import NODES, Scene, read_scene
 from drcnet.dataset.loader import Samples, see
 from drcnet.dataset.split import write_split

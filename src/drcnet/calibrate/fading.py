@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drcnet.config import CalibrateSettings
-from drcnet.dataset.augment import add_noise, expected_variance, fade, sky_error, weigh
+from drcnet.dataset.augment_noise import add_noise, expected_variance, fade, sky_error, weigh
 from drcnet.dataset.augment_scene import NODES, Scene, read_scene
 from drcnet.dataset.loader import WEIGHED, Samples, load_part, see
 from drcnet.dataset.store import Store

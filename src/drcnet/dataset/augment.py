@@ -1,17 +1,6 @@
 """The same star at a lower S/N, truly; shifts, sky, neighbours: on the device, before normalising.
 
-A stripe of electrons D has the expectation M = star + rest (sky, neighbours) and the variance
-M + r^2 (r: read noise). With the star f times as bright the expectation is
-E = f M + (1 - f) rest and the variance E + r^2. The scaled stripe f D already has f^2 (M + r^2),
-so that
-
-    f D + (1 - f) rest + noise of variance f (1 - f) M + (1 - f) rest + (1 - f^2) r^2
-
-is what the fainter star would have given; no term is ever negative. D itself stands for M in the
-variance: right on average. The added noise is Gaussian, which electrons by the dozen are.
-
-The box sum follows the same rule with the read noise of all its pixels. An optimal extraction's
-variance is Horne's (1986) at the old and at the new brightness, from the same profile.
+How much noise a fainter star shows is worked out in `augment_noise`.
 
 Shapes: B stars, S pixels across, L along wavelength.
 """
@@ -26,130 +15,21 @@ from torch import Tensor
 from drcnet.config import AugmentSettings
 from drcnet.dataset.augment_draw import Draw, draw_rows
 from drcnet.dataset.augment_dust import dust
-from drcnet.dataset.augment_haze import differences
-from drcnet.dataset.augment_scene import NODES, Scene, read_scene, read_skies
+from drcnet.dataset.augment_noise import (
+    add_noise,
+    expected_variance,
+    fade,
+    sky_error,
+    weigh,
+)
+from drcnet.dataset.augment_scene import Scene, read_scene, read_skies
 from drcnet.dataset.loader import WEIGHED, Samples
-from drcnet.dataset.store import ROUNDED_TO, Store
+from drcnet.dataset.store import Store
 
-__all__ = [
-    "Augmenter",
-    "add_noise",
-    "expected_variance",
-    "fade",
-    "make_augmenter",
-    "sky_error",
-    "weigh",
-]
+__all__ = ["Augmenter", "make_augmenter"]
 
 _CHUNK = 64  # stars changed at once: bounds the memory
 _SPILL_DECAY = 0.6  # a neighbour's wing, from one pixel to the next
-
-
-def fade(x: Tensor, scene: Scene, factor: Tensor) -> tuple[Tensor, Tensor]:
-    """Take stars to a fraction of their light.
-
-    Parameters
-    ----------
-    x : Tensor, shape (B, 2, S, L) or (B, 2, L)
-        Electrons, as a view shows them.
-    scene : Scene
-        Of the same stars.
-    factor : Tensor, broadcastable to `x`
-        In (0, 1].
-
-    Returns
-    -------
-    faded : Tensor, shape of `x`
-        Expected electrons, with what noise the scaled stripe brings along.
-    missing : Tensor, shape of `x`
-        Variance still to be added; not negative.
-
-    Examples
-    --------
-    >>> nothing = torch.zeros(0)
-    >>> rest, read = torch.full((1, 1, 1), 40.0), torch.full((1, 1), 9.0)
-    >>> scene = Scene(rest, read, *[nothing] * 5)
-    >>> faded, missing = fade(torch.full((1, 1, 1), 1040.0), scene, torch.tensor(0.1))
-    >>> faded.item(), round(missing.item(), 2)  # 140 + 9 wanted; 0.01 * (1040 + 9) is there
-    (140.0, 138.51)
-    """
-    faded = factor * x + (1 - factor) * scene.keep
-    wanted, there = expected_variance(x, faded, scene, factor)
-    missing = wanted - factor**2 * there
-    if len(scene.sky_error):
-        # (1 - f) of the measured sky, with its own noise, was put back; a view without sky
-        # lacks that noise instead, f of which is left in f D
-        lacks = 1 - factor**2 if len(scene.sky) else -((1 - factor) ** 2)
-        missing = missing + lacks * scene.sky_error
-    return faded, missing.clamp(min=0)
-
-
-def sky_error(scene: Scene, factor: Tensor, pick: Tensor) -> Tensor:
-    """Give each star's sky the error of some sky fibre, as far as fading took its own away.
-
-    Parameters
-    ----------
-    scene : Scene
-        Of B stars.
-    factor : Tensor, broadcastable to the view
-        From `fade`.
-    pick : Tensor, shape (B,)
-        In [0, 1): which sky fibre's.
-
-    Returns
-    -------
-    Tensor, broadcastable to the view
-        Electrons to add.
-    """
-    if not len(scene.fiber_sky):
-        return torch.zeros_like(factor)
-    glow = scene.keep + scene.sky if len(scene.sky) else scene.keep
-    choice = (pick * scene.fiber_sky.shape[1]).long()
-    share = scene.fiber_sky[torch.arange(len(pick), device=pick.device), choice]  # (B, 2, 3)
-    share = share.reshape(*share.shape[:2], *[1] * (glow.ndim - 2), 3)
-    first, second = differences(glow)
-    error = share[..., 0] * glow + share[..., 1] * first + share[..., 2] * second
-    return error * (1 - factor**2).clamp(min=0).sqrt()
-
-
-def add_noise(x: Tensor, variance: Tensor, seed: tuple[int, ...]) -> Tensor:
-    """Add Gaussian noise, star by star from a seed of its own.
-
-    Parameters
-    ----------
-    x, variance : Tensor, shape (B, ...)
-        What to add it to, and its variance.
-    seed : tuple of int
-        One a star; the same on every device gives other, equally good numbers.
-
-    Returns
-    -------
-    Tensor, shape of `x`
-        With noise; stripes rounded as the store rounds them.
-    """
-    noise = torch.empty_like(x)
-    generator = torch.Generator(x.device)
-    for number, one in zip(seed, noise, strict=True):
-        one.normal_(generator=generator.manual_seed(number))
-    out = x + noise * variance.sqrt()
-    return out if x.ndim < 4 else (out / ROUNDED_TO).round() * ROUNDED_TO
-
-
-def weigh(x: Tensor, variance: Tensor) -> Tensor:
-    """Put the inverse variance beside a spectrum, as a view of `WEIGHED` has it.
-
-    Parameters
-    ----------
-    x, variance : Tensor, shape (B, 2, L)
-        Electrons and their variance.
-
-    Returns
-    -------
-    Tensor, shape (B, 2, 2, L)
-        Spectrum and inverse variance; both NaN where the spectrum is unknown.
-    """
-    ivar = torch.where(torch.isfinite(x), 1 / variance.clamp(min=1e-6), torch.nan)
-    return torch.stack([x, ivar.expand_as(x)], dim=2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -338,38 +218,6 @@ def make_augmenter(
         skies = torch.from_numpy(read_skies(store, view))
         skies = skies[:, :, 0].contiguous() if weighed else skies
     return Augmenter(settings, seed, samples.row, x, scene, skies, weighed)
-
-
-def expected_variance(
-    x: Tensor, faded: Tensor, scene: Scene, factor: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Say how noisy stars are, faded and as they were.
-
-    Parameters
-    ----------
-    x, faded : Tensor, shape (B, 2, S, L) or (B, 2, L)
-        Electrons before and after fading.
-    scene : Scene
-        Of the same stars.
-    factor : Tensor, broadcastable to `x`
-        The fraction that is left of their light.
-
-    Returns
-    -------
-    faded, own : Tensor, broadcastable to `x`
-        Variance with the star at `factor` of its light, and at all of it.
-    """
-    if len(scene.nodes):
-        wanted = scene.nodes[:, :, 0]
-        for g in range(len(NODES) - 1):
-            width = NODES[g + 1] - NODES[g]
-            part = ((factor - NODES[g]) / width).clamp(0, 1)
-            wanted = wanted + part * (scene.nodes[:, :, g + 1] - scene.nodes[:, :, g])
-        return wanted, scene.nodes[:, :, -1]
-    floor = scene.floor.reshape(*scene.floor.shape, *[1] * (x.ndim - 2))
-    if len(scene.sky):
-        floor = floor + scene.sky
-    return faded + floor, x + floor
 
 
 def _factor(draw: Draw, scene: Scene) -> Tensor:

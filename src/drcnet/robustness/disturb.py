@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from drcnet.config import AugmentSettings, RobustnessSettings
-from drcnet.dataset.augment import add_noise
 from drcnet.dataset.augment_draw import Draw, draw_rows
+from drcnet.dataset.augment_noise import add_noise
 from drcnet.dataset.store import ARMS
 from drcnet.robustness.light import Light, Sun
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool1d
 
 from drcnet.config import AugmentSettings
-from drcnet.dataset.augment import Augmenter, weigh
+from drcnet.dataset.augment import Augmenter
+from drcnet.dataset.augment_noise import weigh
 from drcnet.dataset.augment_scene import read_scene
 from drcnet.dataset.loader import VIEWS, WEIGHED
 from drcnet.dataset.store import ARMS, Store
