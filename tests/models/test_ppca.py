@@ -92,3 +92,31 @@ def test_a_missing_arm_is_no_special_case():
     nothing = model(lost)
     assert torch.isfinite(nothing).all()
     assert torch.equal(nothing, nothing[:1].expand_as(nothing))
+
+
+def test_a_bent_continuum_tells_nothing():
+    """With `continuum`, dust moves the logits by what it does to lines, not by its slope."""
+    rng = np.random.default_rng(6)
+    label = np.arange(120) % 3
+    along = np.linspace(-1, 1, WAVE)
+    line = 1.0 * np.exp(-0.5 * ((np.arange(WAVE) - 8 - 12 * label[:, None]) / 2) ** 2)
+    light = 10 - np.repeat(line[:, None], 2, axis=1)
+    slope = 0.2 * (label[:, None, None] - 1) + rng.normal(0, 0.05, (120, 2, 1))
+    light = light * (1 + slope * along)  # the bluer class by class, as F, G and K are
+    light = light + rng.normal(0, 0.05, light.shape)
+    x = np.stack([light, np.full(light.shape, 400.0)], axis=2)
+    models = {}
+    for degree in (0, 2):
+        models[degree] = build_model(
+            "ppca", 3, n_wave=WAVE, components=4, continuum=degree, penalty_inverse=10.0
+        )
+        models[degree].fit(x[:90], label[:90], seed=1, balanced=False)
+    bent = x[90:].copy()
+    bent[:, :, 0] *= 1 + 0.3 * along
+    bent[:, :, 1] /= (1 + 0.3 * along) ** 2
+    straight, bent = torch.from_numpy(x[90:]), torch.from_numpy(bent)
+    moved = {k: float((m(bent) - m(straight)).abs().max().detach()) for k, m in models.items()}
+    assert moved[2] < 0.35 * moved[0]
+    assert (models[2](bent).argmax(1).numpy() == label[90:]).all()
+    with pytest.raises(ValueError, match="'continuum' must be"):
+        build_model("ppca", 3, continuum=-1)

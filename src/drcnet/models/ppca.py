@@ -9,7 +9,8 @@ noisy spectrum is again a Gaussian,
     S = (1 / variances + V^T W V)^-1,    c = S V^T W (x - mean),
 
 W being the inverse variances: the noisier, the nearer c to 0, the average star. Missing pixels
-have no weight, and a missing arm is no special case.
+have no weight, and a missing arm is no special case. What must not tell a star's class, as dust
+does not, is given columns of V of its own and a variance without bounds: it is integrated over.
 
 Shapes: N stars, L wavelength pixels an arm, D = 2L values a star, C components, K classes.
 """
@@ -28,6 +29,7 @@ __all__ = ["ProbabilisticComponents", "posterior_components"]
 _ROWS = 1024  # stars at once: bounds the memory
 _TURNS = 2  # level and components in turn
 _MODEL_ERROR = 0.01  # relative; no pixel is trusted further, as no star is a sum of components
+_FREE = 1e3  # variance of a bend: a third of the light either way, and more
 _LEAST_BRIGHT = 64  # stars that components are learnt from, at least
 
 
@@ -47,6 +49,9 @@ class ProbabilisticComponents(Fitted):
     penalty_inverse : float, default 0.1
         Inverse strength of the ridge penalty (scikit-learn's C), on components in units of
         their own spread.
+    continuum : int, default 0
+        Degree of a polynomial along each arm that the spectrum may be bent by without telling
+        anything of its class: dust, throughput. 0 takes the continuum's shape for the star's.
     """
 
     def __init__(
@@ -57,9 +62,13 @@ class ProbabilisticComponents(Fitted):
         components: int = 20,
         bright: float = 20.0,
         penalty_inverse: float = 0.1,
+        continuum: int = 0,
     ) -> None:
         super().__init__(n_class, n_wave=n_wave, components=components, scaling="none")
+        if continuum < 0:
+            raise ValueError(f"'continuum' must be an int >= 0, got {continuum}")
         self.bright = bright
+        self.continuum = continuum
         self.penalty_inverse = penalty_inverse
 
     def fit(
@@ -79,8 +88,9 @@ class ProbabilisticComponents(Fitted):
             Weigh stars by the inverse frequency of their class.
         """
         spectrum, weight = _known(torch.from_numpy(np.ascontiguousarray(x)))
+        bright = _bright_stars(spectrum, weight, self.bright)
         mean, basis, variance = _learn_components(
-            spectrum, weight, bright=self.bright, components=self.components, seed=seed
+            *bright, components=self.components, degree=self.continuum, seed=seed
         )
         self._keep(mean=mean, basis=basis, variance=variance)
         scores = self._scores(spectrum, weight).numpy()
@@ -110,7 +120,8 @@ class ProbabilisticComponents(Fitted):
         found = posterior_components(
             spectrum, weight, self.get_buffer("mean"), self.get_buffer("basis"), variance
         )
-        return found / variance.sqrt()
+        known = slice(len(variance) - 2 * self.continuum)  # how it bends is not used
+        return (found / variance.sqrt())[:, known]
 
 
 def posterior_components(
@@ -174,25 +185,31 @@ def _known(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(good, spectrum, zero), torch.where(good, weight, zero)
 
 
+def _bright_stars(spectrum: Tensor, weight: Tensor, bright: float) -> tuple[Tensor, Tensor]:
+    """Spectra of level 1 in each arm, and their weights, of the stars of the highest S/N."""
+    snr = (spectrum * weight.sqrt()).flatten(1).median(dim=1).values
+    count = max(int((snr >= bright).sum()), min(_LEAST_BRIGHT, len(snr)))
+    best = torch.sort(snr, descending=True, stable=True).indices[:count]
+    light, ivar = spectrum[best].double(), weight[best].double()
+    level = light.sum(-1, keepdim=True) / (ivar > 0).sum(-1, keepdim=True).clamp(min=1)
+    return light / level, ivar * level**2
+
+
 def _learn_components(
-    spectrum: Tensor, weight: Tensor, *, bright: float, components: int, seed: int
+    light: Tensor, ivar: Tensor, *, components: int, degree: int, seed: int
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Mean (2, L), basis (2L, C) and variances (C,) from the stars of the highest S/N.
+    """Mean (2, L), columns (2L, C + M) and variances (C + M,); the last M bend the continuum.
 
     Unknown pixels are filled with the average star. The noise's share is taken off the
     variances, as an average over pixels; a hundredth is left at least.
     """
     from sklearn.decomposition import PCA  # noqa: PLC0415  classifying needs no scikit-learn
 
-    snr = (spectrum * weight.sqrt()).flatten(1).median(dim=1).values
-    count = max(int((snr >= bright).sum()), min(_LEAST_BRIGHT, len(snr)))
-    best = torch.sort(snr, descending=True, stable=True).indices[:count]
-    light, ivar = spectrum[best].double(), weight[best].double()
-    level = light.sum(-1, keepdim=True) / (ivar > 0).sum(-1, keepdim=True).clamp(min=1)
-    light, ivar = light / level, ivar * level**2
     known = ivar > 0
     mean = (light * known).sum(0) / known.sum(0).clamp(min=1)
     flat = torch.where(known, light, mean).flatten(1).numpy()
+    bends = _bends(mean.numpy(), degree)
+    flat = flat - (flat - mean.flatten().numpy()) @ np.linalg.pinv(bends).T @ bends.T
     pca = PCA(
         n_components=min(components, len(flat) - 1, flat.shape[1]),
         svd_solver="randomized",
@@ -201,4 +218,20 @@ def _learn_components(
     noise = torch.where(known, 1 / ivar.clamp(min=1e-12), torch.zeros(())).flatten(1).mean()
     variance = pca.explained_variance_
     variance = np.maximum(variance - float(noise), 0.01 * variance)
-    return pca.mean_.reshape(2, -1), pca.components_.T, variance
+    columns = np.concatenate([pca.components_.T, bends], axis=1)
+    free = np.full(bends.shape[1], _FREE)
+    return pca.mean_.reshape(2, -1), columns, np.concatenate([variance, free])
+
+
+def _bends(mean: NDArray[np.float64], degree: int) -> NDArray[np.float64]:
+    """Columns (2L, 2 degree) by which the continuum of either arm may bend, of norm 1.
+
+    Legendre polynomials of degree 1 and up, times the average star; the level is free anyway.
+    """
+    along = np.linspace(-1, 1, mean.shape[1])
+    bends = np.zeros((2, degree, *mean.shape))
+    for arm in range(2):
+        for k in range(degree):
+            bends[arm, k, arm] = mean[arm] * np.polynomial.Legendre.basis(k + 1)(along)
+    columns = bends.reshape(2 * degree, mean.size).T
+    return np.asarray(columns / np.linalg.norm(columns, axis=0))

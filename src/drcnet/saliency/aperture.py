@@ -96,7 +96,8 @@ def _unfolded(model: nn.Module) -> Tensor | None:
     if not isinstance(model, Fitted) or "weight" not in known:
         return None
     if {"basis", "variance"} <= set(known):  # noise to 0: c = V^T (x - mean)
-        return (known["basis"] / known["variance"].sqrt()) @ known["weight"].T
+        scaled = known["basis"] / known["variance"].sqrt()
+        return scaled[:, : known["weight"].shape[1]] @ known["weight"].T
     return known["rotation"] @ known["weight"].T
 
 
