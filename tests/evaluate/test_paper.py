@@ -58,17 +58,27 @@ def test_the_search_finds_a_matrix_that_is_there(seed):
     assert not paper.confusion_exists(p, r, score + 0.05, n)
 
 
+def implied_shares(precision, recall, accuracy):
+    """Class shares s behind the scores of three classes.
+
+    Class k is predicted s_k R_k / P_k of the time. Both sets of shares add up to 1, and the
+    accuracy is the sum of s_k R_k: three equations for three shares.
+    """
+    system = np.stack([np.ones(3), recall / precision, recall])
+    return np.linalg.solve(system, np.array([1.0, 1.0, accuracy]))
+
+
 def test_implied_shares_are_those_of_a_known_matrix():
     matrix = np.array([[60, 8, 2], [5, 90, 5], [1, 6, 40]])
     right = np.diag(matrix)
     p, r = right / matrix.sum(axis=0), right / matrix.sum(axis=1)
-    shares = paper.implied_shares(p, r, right.sum() / matrix.sum())
+    shares = implied_shares(p, r, right.sum() / matrix.sum())
     assert shares == pytest.approx(matrix.sum(axis=1) / matrix.sum())
 
 
 def test_the_rows_of_table_three_imply_different_class_shares():
     shares = [
-        paper.implied_shares(
+        implied_shares(
             rows["precision"].to_numpy(), rows["recall"].to_numpy(), rows["accuracy"][0]
         )
         for _, rows in paper.table_3().group_by("model", maintain_order=True)

@@ -30,7 +30,6 @@ __all__ = [
     "balanced_accuracy",
     "bootstrap_sums",
     "class_scores",
-    "confusion_counts",
     "macro_f1",
     "score_run",
 ]
@@ -57,28 +56,6 @@ class Scores:
     scores: pl.DataFrame
     classes: pl.DataFrame
     confusion: pl.DataFrame
-
-
-def confusion_counts(
-    true: Iterable[str], predicted: Iterable[str | None], classes: tuple[str, ...]
-) -> _Array:
-    """Count true against predicted classes.
-
-    Parameters
-    ----------
-    true, predicted : iterable of str
-        One entry a row.
-    classes : tuple of str
-        The classes, in order.
-
-    Returns
-    -------
-    ndarray, shape (n_class, n_class + 1)
-        Rows are true classes; the last column counts predictions that are none of `classes`.
-    """
-    cells = _cells(true, predicted, classes)
-    k = len(classes)
-    return np.bincount(cells, minlength=k * (k + 1)).reshape(k, k + 1).astype(float)
 
 
 def accuracy(counts: _Array) -> _Array:

@@ -11,7 +11,6 @@ __all__ = [
     "PUBLISHED_NAMES",
     "check_consistency",
     "confusion_exists",
-    "implied_shares",
     "published_accuracy",
     "table_1",
     "table_2",
@@ -150,30 +149,6 @@ def published_accuracy() -> pl.DataFrame:
     return pl.concat([table_4_and_5().select(columns), extra]).join(
         tested, on="interval", how="left", maintain_order="left"
     )
-
-
-def implied_shares(
-    precision: NDArray[np.float64], recall: NDArray[np.float64], accuracy: float
-) -> NDArray[np.float64]:
-    """Work out the class shares that precision, recall and accuracy of three classes imply.
-
-    With true shares s, class k is predicted s_k R_k / P_k of the time. Both sets of shares add
-    up to 1, and the accuracy is the sum of s_k R_k: three equations for three shares.
-
-    Parameters
-    ----------
-    precision, recall : ndarray, shape (3,)
-        In (0, 1].
-    accuracy : float
-        In (0, 1].
-
-    Returns
-    -------
-    ndarray, shape (3,)
-        True shares, adding up to 1; negative where none fit.
-    """
-    system = np.stack([np.ones(3), recall / precision, recall])
-    return np.linalg.solve(system, np.array([1.0, 1.0, accuracy]))
 
 
 def confusion_exists(
