@@ -9,19 +9,18 @@ from drcnet.dataset.labels import add_labels
 from drcnet.dataset.split import read_split
 from drcnet.dataset.store import open_store
 from drcnet.errors import ConfigError
-from drcnet.frames.catalog import class_of
+from drcnet.frames.catalog import _class_column
 
 
 def labelled(subclasses, *, raw="STAR", **settings):
     rows = pl.DataFrame(
         {
             "raw_class": [raw] * len(subclasses),
-            "class": pl.Series([class_of(raw, s) for s in subclasses], dtype=pl.String),
             "subclass": pl.Series(subclasses, dtype=pl.String),
             "is_sky": [False] * len(subclasses),
             "in_catalog": [True] * len(subclasses),
         }
-    )
+    ).with_columns(_class_column().alias("class"))
     return add_labels(rows, PrepareSettings(**settings))
 
 

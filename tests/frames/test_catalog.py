@@ -9,7 +9,6 @@ from astropy.table import Table
 from drcnet.errors import CatalogError
 from drcnet.frames.catalog import (
     CATALOG_COLUMNS,
-    class_of,
     convert_catalog,
     join_fibers,
     read_catalog,
@@ -170,8 +169,7 @@ def test_minutes_cut_short_are_left_out(tmp_path, value, wanted):
         ("STAR", None, None),
     ],
 )
-def test_class_of(tmp_path, raw, sub, wanted):
-    assert class_of(raw, sub) == wanted
+def test_the_class_of_a_type(tmp_path, raw, sub, wanted):
     table = catalog(tmp_path, **{"class": [raw] * 3, "subclass": [sub] * 3})
     assert table["class"].to_list() == [wanted] * 3
 

@@ -4,7 +4,6 @@ Every release of LAMOST spells its columns in its own way; here they get one spe
 becomes null, and a fibre finds its row or the reason why not.
 """
 
-import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from drcnet.provenance import atomic_write, file_digest, make_provenance
 
 __all__ = [
     "CATALOG_COLUMNS",
-    "class_of",
     "convert_catalog",
     "join_fibers",
     "read_catalog",
@@ -43,7 +41,7 @@ CATALOG_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "snri": pl.Float64,
     "snrz": pl.Float64,
     "raw_class": pl.String,  # CLASS: STAR, GALAXY, QSO, Unknown
-    "class": pl.String,  # the spectral class of a star, by `class_of`
+    "class": pl.String,  # the spectral class of a star, one letter of OBAFGKM
     "subclass": pl.String,
     "objtype": pl.String,
     "fibertype": pl.String,
@@ -68,11 +66,9 @@ _SPELLINGS: dict[str, tuple[str, ...]] = {
 } | {f"snr{band}": (f"snr{band}", f"sn_{band}", f"snr_{band}") for band in "ugriz"}
 
 _NEEDED = ("spid", "fiberid", "raw_class", "subclass", "snrr")
-_DERIVED = {"star", "class", "is_sky"}
 _MISSING = -9999
 _MISSING_TEXT = ("", "null", "NULL", "nan", "NaN", "None")
 _LMJM = r"\b\d{8,9}\b"  # '86009' stands in some real lists: cut short, it names no minute
-_CLASS = re.compile(r"^(?:sd|[dg])?([OBAFGKM])(?=\d|$)")
 _EXPLAIN_AT_MOST = 5
 
 
@@ -168,33 +164,6 @@ def _filters(
         known = [*nights, _MISSING]
         keep["lmjd"] = lambda column: column.is_in(known) | column.is_null()
     return keep
-
-
-def class_of(raw_class: str | None, subclass: str | None) -> str | None:
-    """Give the spectral class of a star from LAMOST's CLASS and SUBCLASS.
-
-    Parameters
-    ----------
-    raw_class : str or None
-        CLASS: 'STAR', 'GALAXY', ...
-    subclass : str or None
-        SUBCLASS: 'F5', 'A7V', 'dM2', 'gM0', 'Non', ...
-
-    Returns
-    -------
-    str or None
-        One letter of OBAFGKM; None for what is no star or has no such type ('Non', 'WD',
-        'Carbon', 'DoubleStar', 'GB').
-
-    Examples
-    --------
-    >>> class_of("STAR", "G3"), class_of("STAR", "dM2"), class_of("GALAXY", "F5")
-    ('G', 'M', None)
-    """
-    if raw_class is None or subclass is None or raw_class.strip().upper() != "STAR":
-        return None
-    found = _CLASS.match(subclass.strip())
-    return found[1] if found else None
 
 
 def join_fibers(
@@ -314,7 +283,11 @@ def _lmjm_list(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def _class_column() -> pl.Expr:
-    """`class_of` for a whole column."""
+    """Spectral class by LAMOST's CLASS and SUBCLASS ('F5', 'A7V', 'dM2', 'gM0', 'Non', ...).
+
+    One letter of OBAFGKM; null for what is no star or has no such type ('Non', 'WD', 'Carbon',
+    'DoubleStar', 'GB').
+    """
     letter = pl.col("subclass").str.extract(r"^(?:sd|[dg])?([OBAFGKM])(?:\d|$)", 1)
     return pl.when(pl.col("raw_class").str.to_uppercase() == "STAR").then(letter)
 
