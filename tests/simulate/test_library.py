@@ -12,7 +12,7 @@ from drcnet.config import SimulateSettings
 from drcnet.errors import ConfigError, SpectrumError
 from drcnet.simulate.library import library_stars, read_library, read_source
 from drcnet.simulate.library_merge import assign_folds
-from drcnet.simulate.red_fill import FILL_FROM, fill_errors
+from drcnet.simulate.red_fill import FILL_FROM
 from drcnet.simulate.spectra import STAR_COLUMNS, load_stars, rest_grid
 
 fake = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "fake_libraries.py")))
@@ -112,7 +112,7 @@ def test_folds_are_even_in_every_class_and_source_and_follow_the_seed(library):
     assert not (assign_folds(table, 2) == table["fold"]).all()
 
 
-def test_all_are_filled_from_one_place_and_the_fill_is_good(library):
+def test_all_are_filled_from_one_place_and_the_fill_is_good(library, fill_errors):
     assert library.stars.table["filled_from"].unique().to_list() == [FILL_FROM]
     flux, known = library.stars.flux, library.known
     miles = (library.stars.table["source"] == "miles").to_numpy()
@@ -280,7 +280,7 @@ def test_the_three_libraries_give_856_distinct_stars(real):
 
 
 @pytest.mark.shared
-def test_the_fill_of_held_out_real_stars_beats_a_flat_one(real):
+def test_the_fill_of_held_out_real_stars_beats_a_flat_one(real, fill_errors):
     read = real
     table = fill_errors(read.stars.flux, read.known, read.stars.table["source"].to_list())
     errors = {row["source"]: row for row in table.iter_rows(named=True)}

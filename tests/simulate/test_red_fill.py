@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from drcnet.errors import SpectrumError
-from drcnet.simulate.red_fill import FILL_FROM, fill_errors, fill_red, reaches_red
+from drcnet.simulate.red_fill import FILL_FROM, fill_red, reaches_red
 from drcnet.simulate.spectra import rest_grid
 
 GRID = rest_grid()
@@ -66,7 +66,7 @@ def test_reaching_red_means_all_the_way():
     assert reaches_red(flux).tolist() == [True, False, True]
 
 
-def test_errors_are_measured_on_those_that_reach(family):
+def test_errors_are_measured_on_those_that_reach(family, fill_errors):
     flux, fold = family
     known = flux.copy()
     known[:20, RED] = np.nan

@@ -13,7 +13,8 @@ from drcnet.config import SimulateSettings, load_settings
 from drcnet.errors import NightError
 from drcnet.simulate.catalog_out import designation
 from drcnet.simulate.exposure import frame_digest, make_frame
-from drcnet.simulate.survey import simulate, true_traces
+from drcnet.simulate.optics import Optics
+from drcnet.simulate.survey import simulate
 
 
 def hashes(night):
@@ -65,6 +66,16 @@ def test_frames_are_raw_counts_of_the_instruments_shape(tiny_night, tiny_profile
             assert hdus[0].data.dtype == np.uint16
             assert hdus[0].data.shape == tiny_profile.shape
             assert "Simulated" in str(hdus[0].header["COMMENT"])
+
+
+def true_traces(night, spid, arm, lmjm):
+    """True geometry of one frame, from the truth on disk."""
+    with np.load(night / "truth" / "traces.npz") as arrays:
+        names = ("centers", "fwhm", "wavelength", "shifts")
+        *shapes, shifts = (arrays[f"{spid:02d}-{arm}-{name}"] for name in names)
+        n_wave = int(arrays["n_wave"])
+    (shift,) = shifts[shifts[:, 0] == lmjm, 1:]
+    return Optics(*shapes, n_wave).flexed(*shift).traces()
 
 
 def test_light_stands_where_the_truth_says(tiny_night, tiny_profile):
@@ -223,15 +234,6 @@ def test_progress_counts_to_its_end(tmp_path, small, toy_stars):
     simulate(small, tmp_path / "n", stars=toy_stars, progress=lambda *report: seen.append(report))
     frames = [(done, total) for stage, done, total in seen if stage == "frames"]
     assert frames == [(i, 6) for i in range(7)]
-
-
-def test_truth_of_a_frame_that_is_not_there(tiny_night, tmp_path):
-    with pytest.raises(NightError, match="LMJM 5"):
-        true_traces(tiny_night, 1, "blue", 5)
-    with pytest.raises(NightError, match="CCD 02-blue"):
-        true_traces(tiny_night, 2, "blue", 5)
-    with pytest.raises(NightError):
-        true_traces(tmp_path, 1, "blue", 5)
 
 
 def test_a_disk_too_small_is_refused_before_the_first_frame(

@@ -18,7 +18,6 @@ from drcnet.simulate.star_names import group_by_position
 __all__ = [
     "FOLDS",
     "LEFT_OUT_COLUMNS",
-    "MERGED_COLUMNS",
     "PREFERENCE",
     "assign_folds",
     "judge_spectra",
@@ -35,15 +34,6 @@ LEFT_OUT_COLUMNS = {
     "name": pl.String,
     "type": pl.String,
     "reason": pl.String,
-}
-MERGED_COLUMNS = {
-    "star": pl.String,
-    "source": pl.String,
-    "type": pl.String,
-    "other_source": pl.String,
-    "other_name": pl.String,
-    "other_type": pl.String,
-    "conflict": pl.Boolean,
 }
 _NEEDED = (3900.0, FILL_FROM)  # angstrom that a spectrum must really have
 
@@ -147,7 +137,8 @@ def merge_stars(
     left_out : DataFrame
         Columns `LEFT_OUT_COLUMNS`.
     merged : DataFrame
-        Columns `MERGED_COLUMNS`: the further spectra of the stars kept.
+        The further spectra of the stars kept: star, source and type; other_source, other_name
+        and other_type; conflict, where both types are clear and differ.
     """
     usable = _ordered(_one_name(spectra.filter(pl.col("reason") == "")))
     clear = usable.filter(pl.col("type_reason") == "")

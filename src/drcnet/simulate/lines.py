@@ -31,7 +31,6 @@ _ALIASES = {
     "gamma_stark": "stark",
     "gamma_waals": "waals",
 }
-_MG_TRIPLET = 4482.39
 
 
 @dataclass(frozen=True, eq=False)

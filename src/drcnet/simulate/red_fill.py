@@ -9,13 +9,12 @@ to stars of the other folds only. No label and no parameter enters.
 """
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from drcnet.errors import SpectrumError
 from drcnet.simulate.spectra import rest_grid
 
-__all__ = ["FILL_FROM", "REACHES_TO", "fill_errors", "fill_red", "reaches_red"]
+__all__ = ["FILL_FROM", "REACHES_TO", "fill_red", "reaches_red"]
 
 FILL_FROM = 7380.0
 """Angstrom from which every star is filled."""
@@ -137,47 +136,3 @@ def _predict(
 def _unit_level(flux: NDArray[np.floating], overlap: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Scale each spectrum to 1 beside the joint."""
     return flux / np.median(flux[:, overlap].astype(np.float64), axis=1, keepdims=True)
-
-
-def fill_errors(
-    filled: NDArray[np.floating], known: NDArray[np.floating], source: list[str]
-) -> pl.DataFrame:
-    """Measure how well the fill meets spectra that it had not seen.
-
-    Parameters
-    ----------
-    filled : ndarray, shape (n_star, n_pix)
-        Spectra with the fill.
-    known : ndarray, shape (n_star, n_pix)
-        The same without it; NaN where a source does not reach. Only stars that reach the red
-        are measured, and the fill of each came from other folds than its own.
-    source : list of str, length n_star
-        Source of each star.
-
-    Returns
-    -------
-    DataFrame
-        One row a source and one for "all": stars; rms of fill over truth minus one over
-        7380-9000 angstrom (`fill_rms`); the same for going on flat from 7280-7380 angstrom
-        (`flat_rms`).
-    """
-    grid = rest_grid()
-    red = (grid >= FILL_FROM) & (grid <= REACHES_TO)
-    overlap = (grid >= _OVERLAP_FROM) & (grid < FILL_FROM)
-    rows = np.flatnonzero(reaches_red(known))
-    truth = known[np.ix_(rows, red)].astype(np.float64)
-    flat = np.median(known[np.ix_(rows, overlap)], axis=1)[:, None]
-    table = pl.DataFrame(
-        {
-            "source": [source[row] for row in rows],
-            "fill": ((filled[np.ix_(rows, red)] / truth - 1) ** 2).mean(axis=1),
-            "flat": ((flat / truth - 1) ** 2).mean(axis=1),
-        },
-        schema={"source": pl.String, "fill": pl.Float64, "flat": pl.Float64},
-    )
-    both = pl.concat([table, table.with_columns(source=pl.lit("all"))])
-    return both.group_by("source", maintain_order=True).agg(
-        pl.len().alias("stars"),
-        pl.col("fill").mean().sqrt().alias("fill_rms"),
-        pl.col("flat").mean().sqrt().alias("flat_rms"),
-    )

@@ -29,7 +29,7 @@ from drcnet.simulate.observe import (
     observe,
     solar_like,
 )
-from drcnet.simulate.optics import Optics, Traces, make_optics
+from drcnet.simulate.optics import make_optics
 from drcnet.simulate.plan import Exposure, frame_file, lmjd_of, make_schedule
 from drcnet.simulate.spectra import Progress, StarSet, load_stars
 
@@ -38,7 +38,6 @@ __all__ = [
     "frame_tasks",
     "plan_night",
     "simulate",
-    "true_traces",
     "write_tables",
 ]
 
@@ -341,42 +340,3 @@ def _geometry(plan: NightPlan) -> dict[str, NDArray[np.float64]]:
                 [(e.lmjm, *shift) for e, shift in zip(exposures, shifts, strict=True)]
             )
     return arrays
-
-
-def true_traces(night: Path, spid: int, arm: str, lmjm: int) -> Traces:
-    """Read the true geometry of one simulated frame.
-
-    Parameters
-    ----------
-    night : Path
-        A simulated night.
-    spid : int
-        Spectrograph.
-    arm : str
-        'blue' or 'red'.
-    lmjm : int
-        Local modified Julian minute of the frame.
-
-    Returns
-    -------
-    Traces
-        Centres, spatial widths and vacuum wavelengths, each of shape (n_fiber, n_wave).
-
-    Raises
-    ------
-    NightError
-        The night has no truth for such a frame.
-    """
-    path = Path(night) / "truth" / "traces.npz"
-    ccd = f"{spid:02d}-{arm}"
-    try:
-        with np.load(path) as arrays:
-            parts = [arrays[f"{ccd}-{name}"] for name in ("centers", "fwhm", "wavelength")]
-            shifts = arrays[f"{ccd}-shifts"]
-            n_wave = int(arrays["n_wave"])
-    except (OSError, KeyError, ValueError) as err:
-        raise NightError(path, f"the true traces of CCD {ccd}", str(err)) from err
-    row = shifts[shifts[:, 0] == lmjm]
-    if len(row) == 0:
-        raise NightError(path, f"a frame of LMJM {lmjm}", f"those of {shifts[:, 0].astype(int)}")
-    return Optics(parts[0], parts[1], parts[2], n_wave).flexed(*row[0, 1:]).traces()
