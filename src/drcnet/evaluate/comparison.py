@@ -12,7 +12,7 @@ from drcnet.errors import RunError
 from drcnet.evaluate.metrics import bootstrap_sums
 from drcnet.evaluate.runs import Run, order_intervals
 
-__all__ = ["accuracy_curve", "compare_runs", "holm", "mcnemar"]
+__all__ = ["accuracy_curve", "compare_runs", "holm", "mcnemar", "paired_rows", "share_rows"]
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -92,7 +92,7 @@ def compare_runs(first: Run, second: Run, settings: EvaluateSettings) -> pl.Data
     RunError
         The runs share no test row, or disagree on what a row is.
     """
-    rows = _paired(first, second)
+    rows = paired_rows(first, second)
     names = order_intervals(rows["interval"])
     seeds = np.random.SeedSequence(settings.seed).spawn(len(names) + 1)
     label = {"first": first.name, "second": second.name}
@@ -115,6 +115,63 @@ def compare_runs(first: Run, second: Run, settings: EvaluateSettings) -> pl.Data
         .otherwise(pl.lit(""))
     )
     return pl.DataFrame(lines).with_columns(better.alias("better"))
+
+
+def paired_rows(first: Run, second: Run) -> pl.DataFrame:
+    """Set the answers of two runs side by side.
+
+    Parameters
+    ----------
+    first, second : Run
+        Runs of one store and split.
+
+    Returns
+    -------
+    DataFrame
+        The test rows of both, sorted by star and row: `row`, `star`, `class`, `interval`, and the
+        predicted classes `first` and `second`.
+
+    Raises
+    ------
+    RunError
+        The runs share no test row, or disagree on what a row is.
+    """
+    keys = ["row", "star", "class", "interval"]
+    left = first.tested.select(*keys, pl.col("predicted").alias("first"))
+    right = second.tested.select(
+        "row", *(pl.col(k).alias(f"{k}_2") for k in keys[1:]), pl.col("predicted").alias("second")
+    )
+    rows = left.join(right, on="row", how="inner").sort("star", "row")
+    if rows.is_empty():
+        raise RunError(second.folder, f"test rows shared with {first.name}", "none")
+    other = rows.filter(
+        (pl.col("star") != pl.col("star_2")) | (pl.col("class") != pl.col("class_2"))
+    )
+    if len(other):
+        raise RunError(
+            second.folder,
+            f"the stars and classes of {first.name}",
+            f"another star or class in {len(other)} rows, first row {other['row'][0]}",
+        )
+    return rows
+
+
+def share_rows(first: Run, second: Run) -> bool:
+    """Tell whether two runs can be compared.
+
+    Parameters
+    ----------
+    first, second : Run
+        Any runs.
+
+    Returns
+    -------
+    bool
+        Whether there are test rows of both, and each of these is one star of one class.
+    """
+    shared = first.tested.join(second.tested, on="row", how="semi")
+    same = first.tested.join(second.tested, on=["row", "star", "class"], how="semi")
+    return len(same) > 0 and len(same) == len(shared)
 
 
 def accuracy_curve(
@@ -163,27 +220,6 @@ def accuracy_curve(
             "n_effective": kernel.sum(axis=0) ** 2 / (kernel**2).sum(axis=0),
         }
     ).select(pl.lit(run.name).alias("run"), pl.all())
-
-
-def _paired(first: Run, second: Run) -> pl.DataFrame:
-    keys = ["row", "star", "class", "interval"]
-    left = first.tested.select(*keys, pl.col("predicted").alias("first"))
-    right = second.tested.select(
-        "row", *(pl.col(k).alias(f"{k}_2") for k in keys[1:]), pl.col("predicted").alias("second")
-    )
-    rows = left.join(right, on="row", how="inner").sort("star", "row")
-    if rows.is_empty():
-        raise RunError(second.folder, f"test rows shared with {first.name}", "none")
-    other = rows.filter(
-        (pl.col("star") != pl.col("star_2")) | (pl.col("class") != pl.col("class_2"))
-    )
-    if len(other):
-        raise RunError(
-            second.folder,
-            f"the stars and classes of {first.name}",
-            f"another star or class in {len(other)} rows, first row {other['row'][0]}",
-        )
-    return rows
 
 
 def _compare_rows(

@@ -11,7 +11,7 @@ import polars as pl
 from drcnet.config import EvaluateSettings, load_settings, settings_toml
 from drcnet.errors import RunError
 from drcnet.evaluate.calibration import reliability_table
-from drcnet.evaluate.comparison import accuracy_curve, compare_runs
+from drcnet.evaluate.comparison import accuracy_curve, compare_runs, share_rows
 from drcnet.evaluate.doubt import calibrated_run, coverage_table, doubt_table, risk_table
 from drcnet.evaluate.metrics import score_run
 from drcnet.evaluate.pooled import pooled_table
@@ -106,7 +106,7 @@ def assess(runs: Sequence[Run], settings: EvaluateSettings) -> Evaluation:
         for run in runs
         if run.calibration is not None
     ]
-    pairs = [compare_runs(a, b, settings) for a, b in combinations(runs, 2) if _share_rows(a, b)]
+    pairs = [compare_runs(a, b, settings) for a, b in combinations(runs, 2) if share_rows(a, b)]
     return Evaluation(
         runs=tuple(runs),
         scores=metrics_table(scores, classes),
@@ -216,10 +216,3 @@ def _check(runs: Sequence[Run]) -> None:
         if run.tested.is_empty():
             path = run.folder / "predictions.parquet"
             raise RunError(path, "test rows with a known class", "none")
-
-
-def _share_rows(first: Run, second: Run) -> bool:
-    keys = ["row", "star", "class"]
-    shared = first.tested.join(second.tested, on="row", how="semi")
-    same = first.tested.join(second.tested, on=keys, how="semi")
-    return len(same) > 0 and len(same) == len(shared)

@@ -30,6 +30,7 @@ __all__ = [
     "balanced_accuracy",
     "bootstrap_sums",
     "class_scores",
+    "confusion_cells",
     "macro_f1",
     "score_run",
 ]
@@ -56,6 +57,31 @@ class Scores:
     scores: pl.DataFrame
     classes: pl.DataFrame
     confusion: pl.DataFrame
+
+
+def confusion_cells(
+    true: Iterable[str], predicted: Iterable[str | None], classes: tuple[str, ...]
+) -> NDArray[np.int64]:
+    """Number each row's cell among flattened confusion counts.
+
+    Parameters
+    ----------
+    true, predicted : iterable of str
+        One entry a row.
+    classes : tuple of str
+        The classes, in order.
+
+    Returns
+    -------
+    ndarray, shape (n,), int64
+        Cells of an array of shape (n_class, n_class + 1); the last column is for predictions that
+        are none of `classes`.
+    """
+    index = {name: i for i, name in enumerate(classes)}
+    k = len(classes)
+    rows = np.array([index[name] for name in true], dtype=np.int64)
+    columns = np.array([index.get(name or "", k) for name in predicted], dtype=np.int64)
+    return rows * (k + 1) + columns
 
 
 def accuracy(counts: _Array) -> _Array:
@@ -216,7 +242,7 @@ def _score_rows(
 ) -> tuple[dict[str, Any], pl.DataFrame, _Array]:
     """Score one interval: its line of scores, its table of classes, its confusion counts."""
     k = len(run.classes)
-    cells = _cells(rows["class"], rows["predicted"], run.classes)
+    cells = confusion_cells(rows["class"], rows["predicted"], run.classes)
     core = away_from_borders(rows["subclass"])
     right = (rows["class"] == rows["predicted"]).to_numpy()
     values = np.concatenate(
@@ -300,17 +326,6 @@ def _confusion_table(counts: _Array, classes: tuple[str, ...]) -> pl.DataFrame:
             "n_rows": counts[:, : len(names)].ravel().astype(np.int64),
         }
     )
-
-
-def _cells(
-    true: Iterable[str], predicted: Iterable[str | None], classes: tuple[str, ...]
-) -> NDArray[np.int64]:
-    """Number of each row's cell in the flattened counts."""
-    index = {name: i for i, name in enumerate(classes)}
-    k = len(classes)
-    rows = np.array([index[name] for name in true], dtype=np.int64)
-    columns = np.array([index.get(name or "", k) for name in predicted], dtype=np.int64)
-    return rows * (k + 1) + columns
 
 
 def _right(counts: _Array) -> _Array:
