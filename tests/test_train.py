@@ -10,9 +10,10 @@ import torch
 
 from drcnet.checkpoint import load_classifier, read_card
 from drcnet.config import TrainSettings
-from drcnet.dataset.split import read_split
+from drcnet.dataset.split import read_split, write_split
 from drcnet.dataset.store import open_store
 from drcnet.errors import CheckpointError, StoreError, TrainingError
+from drcnet.stripes.normalize import normalize
 from drcnet.train import EarlyStopping, learning_rate, loop, train
 from drcnet.train.recipe import class_weights, make_loss, shuffled_labels
 
@@ -407,16 +408,22 @@ def test_sgan_learns_and_resumes_to_the_same_bits(tiny_work, tmp_path, monkeypat
 def test_pool_holds_no_star_of_the_validation_or_test_part(tiny_work, tmp_path):
     from drcnet.train.task import load_data, read_task
 
-    index = pl.read_parquet(tiny_work / "index.parquet")
-    pooled = pl.when(pl.col("row") >= 80).then(pl.lit("unlabelled")).otherwise(pl.lit("labelled"))
     work = edit_split(tiny_work, tmp_path / "work", pl.col("part"))
-    index.with_columns(pooled.alias("pool")).write_parquet(work / "index.parquet")
+    index = pl.read_parquet(work / "index.parquet")
+    # Rows without a class: two of no known star, one of a tested star, one of a training star.
+    pool = pl.when(pl.col("row") >= 80).then(pl.lit("unlabelled")).otherwise(pl.lit("labelled"))
+    star = pl.col("row").replace_strict(
+        {80: "", 81: "", 82: "star 70", 83: "star 3"}, default=pl.col("star")
+    )
+    index.with_columns(pool=pool, star=star).write_parquet(work / "index.parquet")
+    split = pl.read_parquet(work / "split.parquet")
+    write_split(work / "split.parquet", split.filter(pl.col("row") < 80))
     task = read_task(work, modern(**SGAN))
     pool = load_data(task).pool
-    wanted = task.store.read("box", np.arange(80, 84))
-    assert pool.shape == wanted.shape
+    wanted = normalize(torch.from_numpy(task.store.read("box", np.array([80, 81, 83]))), "zscore")
+    torch.testing.assert_close(pool, wanted)
     torch.testing.assert_close(
-        pool.mean(dim=2), torch.zeros(4, 2), atol=1e-5, rtol=0
+        pool.mean(dim=2), torch.zeros(3, 2), atol=1e-5, rtol=0
     )  # normalised as the stars with labels
     itself = load_data(read_task(tiny_work, modern(**SGAN)))
     assert torch.equal(itself.pool, itself.train.x)

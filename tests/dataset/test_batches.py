@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 
-from drcnet.dataset.batches import Resident, load_pool, open_batches, open_pool
+from drcnet.dataset.batches import Resident, open_batches, open_pool, pool_rows
 from drcnet.dataset.build import prepare
 from drcnet.dataset.loader import epoch_order, load_part
 from drcnet.dataset.reading import Reading, part_bytes
@@ -182,15 +182,14 @@ def test_readings_that_cannot_be_are_refused(work, changes, message):
 
 def test_pools_are_read_apart_and_without_labels(work):
     store = open_store(work)
-    sky = load_pool(store, "sky", view="stripes")
-    assert store.index[sky.row.tolist()]["fiberid"].unique().to_list() == [8]
+    assert pool_rows(store, "sky")["fiberid"].unique().to_list() == [8]
+    sky = open_pool(store, "sky", Reading("stripes", (), normalize="none"))
+    np.testing.assert_array_equal(sky.row, pool_rows(store, "sky")["row"])
     assert set(sky.label.tolist()) == {-1}
-    np.testing.assert_array_equal(sky.x.numpy(), store.read("stripes", sky.row))
-    assert len(load_pool(store, "unlabelled", view="box")) == 10
+    np.testing.assert_array_equal(sky.samples.x.numpy(), store.read("stripes", sky.row))
+    assert len(pool_rows(store, "unlabelled")) == 10
     with pytest.raises(StoreError, match="one of the pools"):
-        load_pool(store, "galaxies", view="box")
-    with pytest.raises(StoreError, match="one of the views"):
-        load_pool(store, "sky", view="flux")
+        open_pool(store, "galaxies", Reading("box", ()))
 
 
 @pytest.mark.parametrize("memory", [1, 10**9], ids=["streamed", "resident"])
@@ -200,9 +199,9 @@ def test_a_pool_comes_in_batches_without_labels(work, memory):
     pool = open_pool(store, "sky", reading)
     assert isinstance(pool, Resident) == (memory > 1)
     position, x, batches = drained(pool)
-    wanted = load_pool(store, "sky", view="box")
+    wanted = torch.from_numpy(store.read("box", pool_rows(store, "sky")["row"].to_numpy()))
     assert sorted(position.tolist()) == list(range(len(wanted)))
-    torch.testing.assert_close(x[position.argsort()], wanted.x)
+    torch.testing.assert_close(x[position.argsort()], wanted)
     assert {int(label) for batch in batches for label in batch.label} == {-1}
 
 

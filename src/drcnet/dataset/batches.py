@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from drcnet.dataset.loader import VIEWS, Samples, batch_rows, epoch_order, load_part, see
+from drcnet.dataset.loader import Samples, batch_rows, epoch_order, load_part
 from drcnet.dataset.pools import POOLS
 from drcnet.dataset.reading import DTYPES, Batch, Reading, part_bytes
 from drcnet.dataset.store import Progress, Store
 from drcnet.dataset.stream import ShardStream
 from drcnet.errors import StoreError
 
-__all__ = ["Resident", "load_pool", "open_batches", "open_pool"]
+__all__ = ["Resident", "open_batches", "open_pool", "pool_rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +122,8 @@ def open_batches(
     return Resident(samples.to(reading.device), reading)
 
 
-def load_pool(store: Store, pool: str, *, view: str, progress: Progress | None = None) -> Samples:
-    """Read the rows of one pool, to learn from without labels.
+def pool_rows(store: Store, pool: str, split: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Find the rows of one pool.
 
     Parameters
     ----------
@@ -131,26 +131,27 @@ def load_pool(store: Store, pool: str, *, view: str, progress: Progress | None =
         The store.
     pool : {'labelled', 'unlabelled', 'sky', 'rejected'}
         Which rows.
-    view : str
-        One of `drcnet.dataset.loader.VIEWS`.
-    progress : callable, optional
-        Called as progress(stage, done, total).
+    split : DataFrame, optional
+        Rows of its validation and test stars are left out: a model that has seen their pixels
+        without labels has seen them all the same.
 
     Returns
     -------
-    Samples
-        Electrons, in the order of the rows. Every label is -1, which no loss takes for a class.
+    DataFrame
+        Rows of the index; none is no error.
 
     Raises
     ------
     StoreError
-        No such pool or view, or an index that does not tell the pools.
+        No such pool, or an index that does not tell the pools.
     """
-    if view not in VIEWS:
-        raise StoreError(store.work, f"one of the views {', '.join(VIEWS)}", repr(view))
-    row = _pool(store, pool)["row"].to_numpy().astype(np.int64)
-    x = see(view, lambda name: store.read(name, row, progress=progress))
-    return Samples(torch.from_numpy(x), torch.full((len(row),), -1), row, ())
+    if pool not in POOLS or "pool" not in store.index.columns:
+        raise StoreError(store.work, f"one of the pools {', '.join(POOLS)}", repr(pool))
+    rows = store.index.filter(pl.col("pool") == pool)
+    if split is None:
+        return rows
+    kept_back = split.filter(pl.col("part").is_in(["validation", "test"]))["star"].unique()
+    return rows.filter((pl.col("star") == "") | ~pl.col("star").is_in(kept_back.implode()))
 
 
 def open_pool(
@@ -167,8 +168,7 @@ def open_pool(
     reading : Reading
         View, batches, memory and device; its classes are not used.
     split : DataFrame, optional
-        Rows of its validation and test stars are left out: a model that has seen their pixels
-        without labels has seen them all the same.
+        As for `pool_rows`.
 
     Returns
     -------
@@ -180,10 +180,7 @@ def open_pool(
     StoreError
         No such pool, an index that does not tell the pools, or no row is left.
     """
-    rows = _pool(store, pool)
-    if split is not None:
-        kept_back = split.filter(pl.col("part").is_in(["validation", "test"]))["star"].unique()
-        rows = rows.filter((pl.col("star") == "") | ~pl.col("star").is_in(kept_back.implode()))
+    rows = pool_rows(store, pool, split)
     if rows.is_empty():
         raise StoreError(store.work, f"rows in the pool '{pool}'", "none")
     as_part = rows.select("row", "star", pl.lit(pool).alias("class"), pl.lit(pool).alias("part"))
@@ -193,10 +190,3 @@ def open_pool(
         return replace(opened, samples=replace(opened.samples, label=nobody))
     opened.label = nobody
     return opened
-
-
-def _pool(store: Store, pool: str) -> pl.DataFrame:
-    """Index rows of a pool."""
-    if pool not in POOLS or "pool" not in store.index.columns:
-        raise StoreError(store.work, f"one of the pools {', '.join(POOLS)}", repr(pool))
-    return store.index.filter(pl.col("pool") == pool)

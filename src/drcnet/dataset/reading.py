@@ -1,12 +1,9 @@
 """What is asked of a part of a split that is to be read in batches."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from drcnet.dataset.loader import VIEWS, WEIGHED
@@ -14,7 +11,7 @@ from drcnet.dataset.shards import ARMS
 from drcnet.dataset.store import Store, open_arrays
 from drcnet.errors import StoreError
 
-__all__ = ["DTYPES", "Batch", "Batches", "Reading", "part_bytes", "row_bytes"]
+__all__ = ["DTYPES", "Batch", "Reading", "part_bytes", "row_bytes"]
 
 _CPU = torch.device("cpu")
 
@@ -89,36 +86,6 @@ class Batch:
     x: Tensor
     label: Tensor
     position: Tensor
-
-
-class Batches(Protocol):
-    """What a training needs of a part of a split, wherever its pixels are."""
-
-    label: Tensor
-    row: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        """Count the stars."""
-
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Give the batches of an epoch.
-
-        Parameters
-        ----------
-        epoch : int
-            Counted from 1.
-        start : int
-            The first batch to give; those before are not read.
-
-        Yields
-        ------
-        Batch
-            Each star once.
-        """
-
-    @property
-    def waiting(self) -> float:
-        """Share of the time of the last epoch in which no batch was ready."""
 
 
 def part_bytes(store: Store, n: int, view: str, dtype: str = "float32") -> int:

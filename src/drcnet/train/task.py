@@ -13,6 +13,7 @@ from torch import nn
 from drcnet.checkpoint import pick_device
 from drcnet.config import TrainSettings
 from drcnet.dataset.augment import Augmenter, make_augmenter
+from drcnet.dataset.batches import pool_rows
 from drcnet.dataset.loader import WEIGHED, Samples, load_part, normalize_rows, see
 from drcnet.dataset.reading import Reading, part_bytes
 from drcnet.dataset.remote import RemotePath
@@ -294,15 +295,14 @@ def load_data(task: Task, progress: Progress | None = None) -> Data:
 def _pool(task: Task, train: Samples) -> torch.Tensor:
     """Stars to learn from without labels, normalised; at most four for each training star.
 
-    The store's unlabelled ones, and those rows of training stars that no part of the split uses;
-    where there are none, the training stars themselves.
+    The store's unlabelled ones, none of a star kept back, and those rows of training stars that
+    no part of the split uses; where there are none, the training stars themselves.
     """
     trained = task.split.filter(pl.col("part") == "train")
     unused = task.split.filter(pl.col("part") == "unused")
     rows = [unused.join(trained, on="star", how="semi")["row"].to_numpy()]
     if "pool" in task.store.index.columns:
-        known = task.store.index.filter(pl.col("pool") == "unlabelled")
-        rows.append(known["row"].to_numpy())
+        rows.append(pool_rows(task.store, "unlabelled", task.split)["row"].to_numpy())
     found = np.unique(np.concatenate(rows)).astype(np.int64)
     if not len(found):
         found = np.sort(train.row)
