@@ -21,9 +21,7 @@ __all__ = [
     "cut_stripes",
     "cut_stripes_numpy",
     "frame_pixels",
-    "load_tile",
     "make_windows",
-    "one_amplifier",
 ]
 
 BAD = 1
@@ -41,7 +39,7 @@ _WHOLE = 4096  # and where they do not: long lines spare the memory many a new p
 
 
 @njit(cache=True, nogil=True)
-def load_tile(  # noqa: PLR0917 (a kernel's arrays)
+def _load_tile(  # noqa: PLR0917 (a kernel's arrays)
     pixels: Pixels,
     windows: Windows,
     fiber: int,
@@ -262,7 +260,7 @@ def _cut_tile(  # noqa: PLR0917 (a kernel's arrays)
     """Cut one fibre's rows from `start` to the end of the tile or the span."""
     fiber, start, stop = place
     data, noise, state = tile
-    load_tile(pixels, windows, fiber, start, data, noise, state)
+    _load_tile(pixels, windows, fiber, start, data, noise, state)
     size = min(TILE, stop - start)
     stripes[fiber, :, start : start + size] = data[:, :size]
     mask[fiber, :, start : start + size] = state[:, :size]

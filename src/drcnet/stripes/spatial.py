@@ -81,19 +81,6 @@ class SpatialProfile:
         part = (place - low).astype(np.float32)[:, None, None]
         return np.ascontiguousarray((1 - part) * self.table[low] + part * self.table[high])
 
-    def half_maximum(self) -> float:
-        """Full width at half maximum of the middle table, in units of u (1 for a Gaussian).
-
-        Returns
-        -------
-        float
-            The width.
-        """
-        line = self.table[len(self.fibers) // 2, len(self.rows) // 2]
-        grid = table_grid()
-        above = np.flatnonzero(line >= 0.5 * line.max())
-        return float(grid[above[-1]] - grid[above[0]] + STEP)
-
 
 def table_grid() -> NDArray[np.float64]:
     """Distances of the table's samples.
