@@ -22,7 +22,7 @@ from drcnet.train.recipe import EarlyStopping, learning_rate, make_optimizer
 from drcnet.train.state import State
 from drcnet.train.task import Data, Outcome, Task
 
-__all__ = ["LOG_COLUMNS", "State", "fit_network", "write_log"]
+__all__ = ["LOG_COLUMNS", "fit_network", "write_log"]
 
 LOG_COLUMNS = (
     "epoch",
