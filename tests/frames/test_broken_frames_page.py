@@ -13,8 +13,8 @@ import pytest
 from drcnet.errors import FrameError
 from drcnet.frames.read import read_frame
 
+from .broken_frames import CASES
 from .conftest import draw, tiny
-from .test_broken_frames import CASES
 
 PAGE = Path(__file__).parents[2] / "docs" / "broken-frames.md"
 HEAD = """# Broken frames
