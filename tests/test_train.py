@@ -10,12 +10,10 @@ import torch
 
 from drcnet.checkpoint import load_classifier, read_card
 from drcnet.config import TrainSettings
-from drcnet.dataset.split import read_split, write_split
+from drcnet.dataset.split import read_split
 from drcnet.dataset.store import open_store
 from drcnet.errors import CheckpointError, StoreError, TrainingError
-from drcnet.stripes.normalize import normalize
-from drcnet.train import EarlyStopping, learning_rate, loop, train
-from drcnet.train.recipe import class_weights, make_loss, shuffled_labels
+from drcnet.train import loop, train
 
 SMALL = {"widths": [4, 4, 8], "norm": True}
 MODERN = TrainSettings(
@@ -316,51 +314,11 @@ def test_keep_last(tiny_work, tmp_path):
     assert summary.best_epoch == 3
 
 
-def test_early_stopping_counts_epochs_in_a_row():
-    stopping = EarlyStopping(patience=3)
-    losses = [1.0, 2.0, 2.0, 0.5, 0.5, 0.6, 0.7]
-    assert [stopping.update(x) for x in losses] == [False] * 6 + [True]
-    assert (stopping.best, stopping.waited) == (0.5, 3)
-    assert EarlyStopping(patience=1).update(float("nan"))
-
-
 def test_patience_stops_training(tiny_work, tmp_path):
     settings = modern(schedule="constant", learning_rate=1e-12, epochs=50, patience=2)
     summary = train(tiny_work, tmp_path / "run", settings)
     assert summary.stopped == "patience"
     assert summary.epochs < 50
-
-
-def test_one_cycle_rises_peaks_and_falls():
-    settings = modern(learning_rate=1.0)
-    rates = [learning_rate(settings, p) for p in np.linspace(0, 1, 101)]
-    assert rates[0] == pytest.approx(1 / 25)
-    assert max(rates) == rates[30] == pytest.approx(1.0)
-    assert rates[-1] == pytest.approx(1e-4)
-    assert np.all(np.diff(rates[:31]) > 0)
-    assert np.all(np.diff(rates[30:]) < 0)
-    assert learning_rate(modern(schedule="constant", learning_rate=0.1), 0.9) == 0.1
-
-
-def test_double_softmax_cannot_fall_below_0_551():
-    logits, label = torch.tensor([[1e4, 0.0, 0.0]]), torch.tensor([0])
-    twice = make_loss(TrainSettings(double_softmax=True), None)
-    assert float(twice(logits, label)) == pytest.approx(np.log(np.e + 2) - 1, abs=1e-6)
-    assert float(make_loss(TrainSettings(), None)(logits, label)) == 0
-
-
-def test_class_weights_average_one_over_stars():
-    label = torch.tensor([0] * 6 + [1] * 3 + [2])
-    weights = class_weights(label, 3)
-    assert weights[2] / weights[0] == 6
-    assert float(weights[label].mean()) == pytest.approx(1)
-
-
-def test_shuffled_labels_keep_their_numbers():
-    label = torch.arange(100) % 3
-    dealt = shuffled_labels(label, 1)
-    assert torch.equal(torch.bincount(dealt), torch.bincount(label))
-    assert not torch.equal(dealt, label)
 
 
 def test_training_leaves_the_global_random_state_alone(tiny_work, tmp_path):
@@ -379,51 +337,3 @@ def test_accumulated_pieces_are_the_whole_batch(tiny_work, tmp_path, weights):
     for name, value in whole.items():
         torch.testing.assert_close(pieces[name], value, rtol=0, atol=2e-5)
     assert not all(torch.equal(pieces[name], whole[name]) for name in whole)
-
-
-SGAN = {"model": "sgan", "options": {"widths": [4, 8], "hidden": 16, "latent": 8}, "epochs": 3}
-
-
-def test_sgan_learns_and_resumes_to_the_same_bits(tiny_work, tmp_path, monkeypatch):
-    settings = modern(**SGAN)
-    summary = train(tiny_work, tmp_path / "whole", settings)
-    assert summary.validation_accuracy >= 0.9
-    step, steps = loop._step, []
-
-    def dying(*args):
-        steps.append(1)
-        if len(steps) == 9:
-            raise KeyboardInterrupt
-        return step(*args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "_step", dying)
-        with pytest.raises(KeyboardInterrupt):
-            train(tiny_work, tmp_path / "cut", settings)
-    train(tiny_work, tmp_path / "cut", settings)
-    whole, cut = weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut")
-    assert all(torch.equal(whole[name], cut[name]) for name in whole)
-
-
-def test_pool_holds_no_star_of_the_validation_or_test_part(tiny_work, tmp_path):
-    from drcnet.train.task import load_data, read_task
-
-    work = edit_split(tiny_work, tmp_path / "work", pl.col("part"))
-    index = pl.read_parquet(work / "index.parquet")
-    # Rows without a class: two of no known star, one of a tested star, one of a training star.
-    pool = pl.when(pl.col("row") >= 80).then(pl.lit("unlabelled")).otherwise(pl.lit("labelled"))
-    star = pl.col("row").replace_strict(
-        {80: "", 81: "", 82: "star 70", 83: "star 3"}, default=pl.col("star")
-    )
-    index.with_columns(pool=pool, star=star).write_parquet(work / "index.parquet")
-    split = pl.read_parquet(work / "split.parquet")
-    write_split(work / "split.parquet", split.filter(pl.col("row") < 80))
-    task = read_task(work, modern(**SGAN))
-    pool = load_data(task).pool
-    wanted = normalize(torch.from_numpy(task.store.read("box", np.array([80, 81, 83]))), "zscore")
-    torch.testing.assert_close(pool, wanted)
-    torch.testing.assert_close(
-        pool.mean(dim=2), torch.zeros(3, 2), atol=1e-5, rtol=0
-    )  # normalised as the stars with labels
-    itself = load_data(read_task(tiny_work, modern(**SGAN)))
-    assert torch.equal(itself.pool, itself.train.x)
