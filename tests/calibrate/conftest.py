@@ -1,6 +1,6 @@
 """The toy store of the augmentation's tests, with faint test stars, and a run on it."""
 
-import importlib.util
+import runpy
 import shutil
 from pathlib import Path
 
@@ -13,15 +13,11 @@ from drcnet.dataset.split import write_split
 from drcnet.train import train
 
 
-def _load():
-    path = Path(__file__).parents[1] / "dataset" / "test_augment.py"
-    spec = importlib.util.spec_from_file_location("toy_store", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-work = _load().work  # pytest finds the fixture by this name
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    path = Path(__file__).parents[1] / "dataset" / "known_light.py"
+    make_work = runpy.run_path(str(path))["make_work"]
+    return make_work(tmp_path_factory.mktemp("augment") / "work")
 
 
 @pytest.fixture(scope="module")
