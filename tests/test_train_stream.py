@@ -107,7 +107,7 @@ def test_shuffled_labels_are_streamed_too(tiny_work):
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"model": "logreg", "options": {"components": 8}}, "a classical model"),
+        ({"model": "logreg", "options": {"components": 8}}, "the stars of logreg"),
         ({"augment": AugmentSettings(noise=True)}, "augmented stars"),
     ],
 )

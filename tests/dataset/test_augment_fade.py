@@ -126,6 +126,27 @@ def test_faded_stars_scatter_as_fainter_ones_do(work, view):
     assert total == pytest.approx(seen.var(axis=0).mean(), rel=0.03)
 
 
+def test_a_stripe_beside_the_sky_fades_as_the_stripe_alone(work):
+    at = torch.tensor([7, 30])
+    plain = augmenter_of(work, "stripes", noise=True)
+    augmenter = augmenter_of(work, "stripes-sky", noise=True)
+    made = augmenter.batch(at, 2)
+    assert made.shape == (2, 2, 12, L)
+    known = torch.isfinite(made[:, :, :-1])
+    assert torch.equal(made[:, :, :-1][known], plain.batch(at, 2)[known])
+    assert torch.equal(made[:, :, -1:], augmenter.beside[at])
+    assert torch.equal(augmenter.original(at)[:, :, -1:], augmenter.beside[at])
+    assert torch.equal(augmenter.copy(2)[at], made) or not known.all()
+
+
+def test_a_replaced_sky_comes_with_its_own_row(work):
+    augmenter = augmenter_of(work, "stripes-sky", replace_sky=True)
+    assert augmenter.skies.shape[2] == 12
+    made = augmenter.batch(torch.tensor([7]), 1)
+    rows = [bool(torch.allclose(made[0, :, -1], one[:, -1])) for one in augmenter.skies]
+    assert any(rows)
+
+
 def test_inverse_variance_is_that_of_the_faded_star(work):
     """The same stars as without it, beside what their scatter over many draws comes to."""
     factor, draws, at = 0.1, 300, torch.tensor([20])

@@ -67,6 +67,17 @@ def test_a_view_that_knows_its_noise_has_it_beside_the_spectrum(store, split):
     assert part_bytes(store, 3, "optimal-ivar") == 2 * part_bytes(store, 3, "optimal-sky")
 
 
+def test_a_stripe_may_have_the_sky_beside_it_and_no_bad_pixels(store, split):
+    part = load_part(store, split, "test", view="stripes-sky", classes=CLASSES)
+    plain = load_part(store, split, "test", view="stripes", classes=CLASSES)
+    good = store.read("mask", part.row) == 0
+    assert part.x.shape == (len(part), 2, 12, 256)
+    np.testing.assert_array_equal(part.x[:, :, :-1].numpy()[good], plain.x.numpy()[good])
+    assert np.isnan(part.x[:, :, :-1].numpy()[~good]).all()
+    np.testing.assert_array_equal(part.x[:, :, -1].numpy(), store.read("sky", part.row))
+    assert part_bytes(store, 3, "stripes-sky") * 11 == part_bytes(store, 3, "stripes") * 12
+
+
 def test_normalised_at_once_or_in_batches_is_the_same(store, split):
     part = load_part(store, split, "train", view="stripes", classes=CLASSES)
     whole = part.normalized("zscore").x

@@ -6,9 +6,10 @@ import shutil
 import polars as pl
 import pytest
 
-from drcnet.config import RobustnessSettings
+from drcnet.config import RobustnessSettings, TrainSettings
 from drcnet.errors import RunError
 from drcnet.robustness.sheet import robustness
+from drcnet.train import train
 
 SHORT = RobustnessSettings(
     bootstrap=100, trace=(1.0,), wavelength=(40.0,), sky=(), moon=(), neighbor=(),
@@ -50,6 +51,24 @@ def test_the_same_seed_gives_the_same_sheet(sheet, small_runs, small_work, scene
         small_runs / "linear", small_work, SHORT, baselines=[small_runs / "sky-free"], device="cpu"
     )
     assert again.equals(sheet)
+
+
+def test_a_run_that_sees_the_sky_beside_the_stripe_is_disturbed_as_well(
+    small_work, scenes, tmp_path
+):
+    settings = TrainSettings(
+        model="hornenet", options={"components": 6}, optimizer="adamw", epochs=1, batch_size=16
+    )
+    train(small_work, tmp_path / "horne", settings)
+    sheet = robustness(tmp_path / "horne", small_work, SHORT, device="cpu")
+    mine = sheet.filter((pl.col("run") == "horne") & (pl.col("interval") == "all"))
+    value = dict(mine.select("disturbance", "accuracy").rows())
+    tested = pl.read_parquet(tmp_path / "horne" / "predictions.parquet")
+    tested = tested.filter(pl.col("part") == "test")
+    assert value["none"] == pytest.approx((tested["class"] == tested["predicted"]).mean())
+    assert value["none"] > 0.9
+    assert value["trace"] > 0.9  # the profile is read off the stripe, wherever the trace is
+    assert value["wavelength"] < value["none"] - 0.2
 
 
 def test_another_store_is_refused(small_runs, small_work, scenes, tmp_path):

@@ -92,6 +92,29 @@ class Weighed(nn.Module):
         return self.layer((x[:, :, 0] * x[:, :, 1]).flatten(1))
 
 
+def test_beside_the_sky_only_the_star_s_part_is_compared():
+    generator = torch.Generator().manual_seed(2)
+    profile = torch.tensor([0.2, 0.5, 0.3])[:, None]
+    sky = 100 + 400 * torch.exp(-(((torch.arange(200) - 90) / 2.0) ** 2))
+    star = 300 * (1 - 0.5 * torch.exp(-(((torch.arange(200) - 40) / 3.0) ** 2)))
+    stripe = ((star + sky) * profile).expand(2, 2, 3, 200).clone()
+    stripe[0, 0, 1, 120:124] = torch.nan
+    x = torch.cat([stripe, sky.expand(2, 2, 1, 200)], dim=2)
+    blank = reference(x, SaliencySettings(smooth=20), view="stripes-sky")
+    assert torch.equal(blank[:, :, -1], x[:, :, -1])
+    change = (stripe - blank[:, :, :-1])[1, 1].sum(0)
+    assert change[40] < -80  # the star's line is compared with none
+    assert abs(change[90]) < 12  # the sky's line is in both
+    weight = torch.rand(3, 2, 4, 200, generator=generator)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2 * 4 * 200, 3))
+    with torch.no_grad():
+        model[1].weight.copy_(weight.flatten(1))
+    found = attribute(model, x, torch.tensor([0, 1]), SaliencySettings(), view="stripes-sky")
+    assert found.shape == (2, 2, 3, 200)
+    assert torch.isfinite(found).all()
+    assert (found[0, 0, 1, 120:124] == 0).all()  # unknown is no evidence
+
+
 @pytest.fixture
 def weighed():
     x = torch.rand(2, 2, 2, 60, generator=torch.Generator().manual_seed(2)) + 0.5
@@ -103,7 +126,7 @@ def test_a_reference_keeps_the_weights_and_smooths_over_what_is_unknown(weighed)
     weighed[:, :, 0] = torch.where(weighed[:, :, 1] > 0, 7.0, 0.0)
     for against in ("smooth", "zero"):
         settings = SaliencySettings(smooth=8.0, against=against)
-        blank = reference(weighed, settings, weighed=True)
+        blank = reference(weighed, settings, view="optimal-ivar")
         assert torch.equal(blank[:, :, 1], weighed[:, :, 1])
         known = weighed[:, :, 1] > 0
         level = 7.0 if against == "smooth" else 0.0
@@ -115,9 +138,9 @@ def test_a_reference_keeps_the_weights_and_smooths_over_what_is_unknown(weighed)
 def test_only_the_light_of_a_weighed_spectrum_is_evidence(weighed, method):
     model = Weighed()
     settings = SaliencySettings(smooth=8.0, method=method, window=1)
-    found = attribute(model, weighed, LABEL, settings, weighed=True)
+    found = attribute(model, weighed, LABEL, settings, view="optimal-ivar")
     assert found.shape == (2, 2, 60)
-    blank = reference(weighed, settings, weighed=True)
+    blank = reference(weighed, settings, view="optimal-ivar")
     own = (model.layer.weight[LABEL] - model.layer.weight.mean(dim=0)).reshape(2, 2, 60)
     exact = own * weighed[:, :, 1] * (weighed - blank)[:, :, 0]
     assert torch.allclose(found, exact, atol=1e-4)

@@ -19,7 +19,7 @@ from torch import Tensor
 from drcnet.config import CalibrateSettings
 from drcnet.dataset.augment_noise import add_noise, expected_variance, fade, sky_error, weigh
 from drcnet.dataset.augment_scene import NODES, Scene, read_scene
-from drcnet.dataset.loader import WEIGHED, Samples, load_part, see
+from drcnet.dataset.loader import SKY_BESIDE, electrons, load_part, see
 from drcnet.dataset.store import Store
 from drcnet.errors import StoreError
 from drcnet.stripes.snr import BAND
@@ -137,8 +137,8 @@ def fade_part(
     if rows.is_empty() or rows["snrr"].is_null().any():
         raise StoreError(store.work, f"{part} stars with an S/N", "none, or one without")
     samples = load_part(store, rows, part, view=fading.view, classes=fading.classes)
-    light = samples.x[:, :, 0] if fading.view in WEIGHED else samples.x
-    scene = read_scene(store, samples.row, light.numpy(), fading.view)
+    light, shown = electrons(samples.x, fading.view)
+    scene = read_scene(store, samples.row, light.numpy(), shown)
     curve = _snr_curve(store, samples.row)
     snrr = rows["snrr"].to_numpy().astype(np.float64)
     star, label = rows["star"].to_numpy().astype(str), samples.label.numpy()
@@ -158,7 +158,9 @@ def fade_part(
             factor = np.array(
                 [np.interp(r, curve[k], _FACTORS) for r, k in zip(relative, brighter, strict=True)]
             )
-            x = _fade(samples, scene, brighter, factor, rng)
+            x = _fade(light, scene, brighter, factor, rng, weighed=samples.x.ndim > light.ndim)
+            if fading.view == SKY_BESIDE:
+                x = torch.cat([x, samples.x[torch.from_numpy(brighter), :, -1:]], dim=2)
             reached = np.array(
                 [np.interp(f, _FACTORS, curve[k]) for f, k in zip(factor, brighter, strict=True)]
             )
@@ -214,18 +216,21 @@ def _snr_curve(store: Store, row: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _fade(
-    samples: Samples,
+    light: Tensor,
     scene: Scene,
     at: NDArray[np.int64],
     factor: NDArray[np.float64],
     rng: np.random.Generator,
+    *,
+    weighed: bool,
 ) -> Tensor:
-    """Take some stars to a fraction of their light, each with noise of its own."""
+    """Take some stars to a fraction of their light, each with noise of its own.
+
+    `weighed`: give the inverse variance along.
+    """
     seeds = tuple(int(v) for v in rng.integers(2**63, size=len(at)))
     choice = torch.from_numpy(rng.random(len(at))).float()
     share = torch.from_numpy(factor).float()
-    weighed = samples.x.ndim > scene.keep.ndim  # the view has an inverse variance beside
-    light = samples.x[:, :, 0] if weighed else samples.x
     out = []
     for start in range(0, len(at), _CHUNK):
         part = slice(start, start + _CHUNK)

@@ -23,12 +23,13 @@ from drcnet.dataset.augment_noise import (
     weigh,
 )
 from drcnet.dataset.augment_scene import Scene, read_scene, read_skies
-from drcnet.dataset.loader import WEIGHED, Samples
+from drcnet.dataset.loader import SKY_BESIDE, WEIGHED, Samples, electrons
 from drcnet.dataset.store import Store
 
 __all__ = ["Augmenter", "make_augmenter"]
 
 _CHUNK = 64  # stars changed at once: bounds the memory
+_NOTHING = torch.zeros(0)
 _SPILL_DECAY = 0.6  # a neighbour's wing, from one pixel to the next
 
 
@@ -52,6 +53,8 @@ class Augmenter:
         The same view of sky fibres; needed where `settings.replace_sky`.
     weighed : bool, default False
         The view has inverse variances: they are given along, as they are after the change.
+    beside : Tensor, shape (n, 2, 1, L) or (0,)
+        The frame's sky where the view has it as a row of its own; `skies` then have it too.
     """
 
     settings: AugmentSettings
@@ -61,6 +64,7 @@ class Augmenter:
     scene: Scene
     skies: Tensor
     weighed: bool = False
+    beside: Tensor = _NOTHING
 
     def to(self, device: torch.device) -> "Augmenter":
         """Move the stars.
@@ -76,7 +80,8 @@ class Augmenter:
             The same there.
         """
         parts = (self.x.to(device), self.scene.to(device), self.skies.to(device))
-        return Augmenter(self.settings, self.seed, self.row, *parts, self.weighed)
+        beside = self.beside.to(device)
+        return Augmenter(self.settings, self.seed, self.row, *parts, self.weighed, beside)
 
     def batch(self, at: Tensor, epoch: int) -> Tensor:
         """Change some stars.
@@ -90,9 +95,9 @@ class Augmenter:
 
         Returns
         -------
-        Tensor, shape (B, 2, S, L), (B, 2, L) or (B, 2, 2, L)
+        Tensor, shape (B, 2, S, L), (B, 2, S + 1, L), (B, 2, L) or (B, 2, 2, L)
             Electrons, not normalised; they depend on seed, epoch and each star's row alone. The
-            last shape has inverse variances beside them.
+            second shape has the sky as its last row, the last one inverse variances.
         """
         row = self.row[at.cpu().numpy()]
         return self.apply(at, draw_rows(self.settings, row, self.seed, epoch))
@@ -129,8 +134,29 @@ class Augmenter:
         out = add_noise(_strike(faded, draw), missing, draw.seed)
         if self.weighed:
             out = weigh(out, total + (missing - before))
+        if len(self.beside):
+            out = torch.cat([out, self._sky_row(at, draw)], dim=2)
         lost = draw.lost.reshape(*draw.lost.shape, *[1] * (out.ndim - 2))
         return out.masked_fill(lost, torch.nan)
+
+    def original(self, at: Tensor) -> Tensor:
+        """Give some stars as they are.
+
+        Parameters
+        ----------
+        at : Tensor of int64, shape (B,)
+            Positions among the stars.
+
+        Returns
+        -------
+        Tensor, shape (B, 2, S, L), (B, 2, S + 1, L), (B, 2, L) or (B, 2, 2, L)
+            As `batch` gives them.
+        """
+        x = self.x[at]
+        if self.weighed:
+            scene = self.scene.take(at)
+            return weigh(x, expected_variance(x, x, scene, torch.ones_like(x))[0])
+        return torch.cat([x, self.beside[at]], dim=2) if len(self.beside) else x
 
     def copy(self, epoch: int) -> Tensor:
         """Change all stars once.
@@ -146,6 +172,8 @@ class Augmenter:
             As `batch` gives them.
         """
         shape = (*self.x.shape[:2], 2, *self.x.shape[2:]) if self.weighed else self.x.shape
+        if len(self.beside):
+            shape = (*shape[:2], shape[2] + 1, *shape[3:])
         out = self.x.new_empty(shape)
         for at in torch.arange(len(self.x)).split(_CHUNK):
             out[at] = self.batch(at.to(self.x.device), epoch)
@@ -162,8 +190,19 @@ class Augmenter:
         star = factor * (x - scene.keep)
         wanted, there = expected_variance(x, star + scene.keep, scene, factor)
         dark = expected_variance(x, scene.keep, scene, torch.zeros_like(factor))[0]
-        other = self.skies[(draw.sky_row * len(self.skies)).long()]
+        other = self._picked(draw)
+        other = other[:, :, :-1] if len(self.beside) else other
         return star + other, (wanted - dark - factor**2 * there).clamp(min=0)
+
+    def _picked(self, draw: Draw) -> Tensor:
+        """The sky fibres that the stars are put before."""
+        return self.skies[(draw.sky_row * len(self.skies)).long()]
+
+    def _sky_row(self, at: Tensor, draw: Draw) -> Tensor:
+        """Sky of the frame that each star is seen in now, (B, 2, 1, L)."""
+        if self.settings.replace_sky:
+            return self._picked(draw)[:, :, -1:]
+        return self.beside[at]
 
     def _spill(self, x: Tensor, variance: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """Light of another star, coming in from one side."""
@@ -210,14 +249,16 @@ def make_augmenter(
         The store does not hold what is needed (see `read_scene`), or no sky fibre where the sky
         is to be replaced.
     """
-    weighed = view in WEIGHED
-    x = samples.x[:, :, 0].contiguous() if weighed else samples.x
-    scene = read_scene(store, samples.row, x.numpy(), view)
-    skies = torch.zeros(0)
+    x, shown = electrons(samples.x, view)
+    scene = read_scene(store, samples.row, x.numpy(), shown)
+    skies, beside = _NOTHING, _NOTHING
     if settings.replace_sky:
         skies = torch.from_numpy(read_skies(store, view))
-        skies = skies[:, :, 0].contiguous() if weighed else skies
-    return Augmenter(settings, seed, samples.row, x, scene, skies, weighed)
+    if view == SKY_BESIDE:
+        beside = samples.x[:, :, -1:].contiguous()
+    elif len(skies):
+        skies = electrons(skies, view)[0]
+    return Augmenter(settings, seed, samples.row, x, scene, skies, view in WEIGHED, beside)
 
 
 def _factor(draw: Draw, scene: Scene) -> Tensor:

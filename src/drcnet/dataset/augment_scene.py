@@ -17,20 +17,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drcnet.config import StripeSettings
-from drcnet.dataset.augment_haze import SKY_CHOICES, measure_haze
+from drcnet.dataset.augment_haze import RAYS, SKY_CHOICES, measure_haze
 from drcnet.dataset.augment_light import Geometry, fiber_light, make_geometry
-from drcnet.dataset.loader import VIEWS, see
+from drcnet.dataset.loader import SKY_BESIDE, VIEWS, see
 from drcnet.dataset.store import ARMS, Store
 from drcnet.errors import FrameError, StoreError
 from drcnet.stripes.calibration_file import read_calibration
 from drcnet.stripes.cut import BAD, COSMIC
 from drcnet.stripes.flags import FiberFlag
 from drcnet.stripes.polynomial import chebyshev_basis
+from drcnet.stripes.weights import MIN_SHARE
 
 __all__ = ["NODES", "Scene", "read_scene", "read_skies"]
 
 NODES = (0.0, 0.03, 0.1, 0.3, 1.0)
 """Factors at which the variance of an optimal extraction is held."""
+
+_NOTHING = torch.zeros(0)
+_MASKED = ("stripes", "optimal")  # what the mask changes; a box sum is filled by the fit
 
 _NO_SKY = (
     FiberFlag.SKY_FIBER
@@ -66,6 +70,9 @@ class Scene:
     fiber_sky : Tensor, shape (n, 16, 2, 3) or (0,), float32
         How the sky of single fibres differed from the frame's: shares of the sky and of its
         first and second differences, from `Haze.sky_errors`; empty for no such errors.
+    fiber_rays : Tensor, shape (n, 16, 2, 12, 2) or (0,), float32
+        Remains of cosmic rays in single sky fibres: rows and electrons, from `Haze.rays`; empty
+        for stripes, which show their own.
     """
 
     keep: Tensor
@@ -75,6 +82,7 @@ class Scene:
     sky_error: Tensor
     wavelength: Tensor
     fiber_sky: Tensor
+    fiber_rays: Tensor = _NOTHING
 
     def __len__(self) -> int:
         """Count the stars."""
@@ -123,6 +131,8 @@ class _Arm:
     profile: NDArray[np.float32]  # (n, S, L)
     spilt: NDArray[np.float32]  # (n, S, L)
     noise: NDArray[np.float64]  # (n,) squared read noise
+    haze: NDArray[np.float32]  # (S, L) what sky fibres show besides; (1, L) its sum
+    marks: NDArray[np.integer]  # (n, S, L) the mask
     n_sky: int
 
 
@@ -159,7 +169,7 @@ def read_scene(store: Store, row: NDArray[np.int64], x: NDArray[np.float32], vie
         facts = store.index[rows.tolist()]
         offset = store.read("offset", rows)
         light, sky = (store.read(name, _exposure_rows(store, rows)) for name in ("optimal", "sky"))
-        marked = store.read("mask", rows) & (BAD | COSMIC) if view == "stripes" else None
+        marked = store.read("mask", rows) if VIEWS[view][0] in _MASKED else None
         wave = store.read("wavelength", rows)
         blank = _sky_rows(store, rows)
         haze = measure_haze(store, blank, settings.width, stripes=view == "stripes")
@@ -171,16 +181,19 @@ def read_scene(store: Store, row: NDArray[np.int64], x: NDArray[np.float32], vie
             fibers = rows % store.n_fiber
             profile, spilt = fiber_light(geometries[path], offset[:, a], fibers, light[:, a])
             noise = np.maximum(facts[f"read_noise_{arm}"].to_numpy() ** 2, haze.floor(a))
-            one = _Arm(light[fibers, a], sky[fibers, a], profile, spilt, noise, len(blank))
+            around = fiber_light(
+                geometries[path], haze.offset[:, a], blank % store.n_fiber, light[:, a]
+            )
+            left = haze.left_over(a, *around)  # where sky fibres show the sky and nothing else
+            marks = np.zeros(profile.shape, np.uint8) if marked is None else marked[:, a]
+            one = _Arm(
+                light[fibers, a], sky[fibers, a], profile, spilt, noise, left, marks, len(blank)
+            )
             _fill(out, here, a, one, view)
-            if VIEWS[view][0] != "optimal":  # where sky fibres show the sky and nothing else
-                around = fiber_light(
-                    geometries[path], haze.offset[:, a], blank % store.n_fiber, light[:, a]
-                )
-                left = haze.left_over(a, *around)
-                out["keep"][here, a] += left if view == "stripes" else left[0]
-            if marked is not None:
-                out["keep"][here, a] += _cosmics(x[here, a], marked[:, a], one)
+            if view == "stripes":
+                out["keep"][here, a] += _cosmics(x[here, a], one)
+            else:
+                out["fiber_rays"][here, :, a] = haze.rays(a, summed=VIEWS[view][0] == "box")
             degree = wave.shape[2] - 1
             basis = chebyshev_basis(kept, geometries[path].n_wave, degree)
             out["wavelength"][here, a] = wave[:, a] @ basis
@@ -201,7 +214,8 @@ def read_skies(store: Store, view: str) -> NDArray[np.float32]:
     Returns
     -------
     ndarray, shape (m, 2, 11, L) or (m, 2, L)
-        Electrons, with the noise of one sky fibre.
+        Electrons, with the noise of one sky fibre; the frame's sky as one more row across where
+        the view has it.
 
     Raises
     ------
@@ -210,7 +224,9 @@ def read_skies(store: Store, view: str) -> NDArray[np.float32]:
     """
     flags = store.index["flags"].to_numpy()
     row = store.index["row"].to_numpy()[(flags & int(_NO_SKY)) == int(FiberFlag.SKY_FIBER)]
-    x = see(view, lambda name: store.read(name, row))
+    x = see("stripes" if view == SKY_BESIDE else view, lambda name: store.read(name, row))
+    if view == SKY_BESIDE:  # cosmic rays stay in: they come with a sky
+        x = np.concatenate([x, store.read("sky", row)[:, :, None]], axis=2, dtype=np.float32)
     x = x[np.isfinite(x).reshape(len(x), -1).all(axis=1)]
     if not len(x):
         raise StoreError(store.work, "sky fibres, to replace the sky", "none")
@@ -245,6 +261,7 @@ def _empty(x: NDArray[np.float32], view: str) -> dict[str, NDArray[np.float32]]:
         "sky_error": np.empty(spectrum, np.float32) if flat else nothing,
         "wavelength": np.empty(spectrum, np.float32),
         "fiber_sky": np.empty((n, SKY_CHOICES, n_arm, 3), np.float32),
+        "fiber_rays": np.empty((n, SKY_CHOICES, n_arm, RAYS, 2), np.float32) if flat else nothing,
     }
 
 
@@ -298,10 +315,10 @@ def _fill(
     kind = VIEWS[view][0]
     seen = 0.0 if len(VIEWS[view]) > 1 else arm.sky  # of the sky, in the view
     if kind == "stripes":
-        out["keep"][here, a] = arm.sky[:, None] * arm.profile + arm.spilt
+        out["keep"][here, a] = arm.sky[:, None] * arm.profile + arm.spilt + arm.haze
         out["floor"][here, a] = arm.noise
         return
-    out["keep"][here, a] = seen + (arm.spilt.sum(axis=1) if kind == "box" else 0.0)
+    out["keep"][here, a] = seen + (arm.spilt.sum(axis=1) + arm.haze[0] if kind == "box" else 0.0)
     dark = _optimal_variance(arm, np.maximum(arm.sky, 0.0))
     out["sky_error"][here, a] = dark / arm.n_sky
     if out["sky"].size:
@@ -316,17 +333,24 @@ def _fill(
 
 
 def _optimal_variance(arm: _Arm, total: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Horne 1986, table 1: 1 / sum(P^2 / (noise + spilt + light P)); shape (n, L)."""
-    pixel = arm.noise.astype(np.float32)[:, None, None] + arm.spilt + total[:, None] * arm.profile
-    return np.asarray(1.0 / np.maximum((arm.profile**2 / pixel).sum(axis=1), 1e-12))
+    """Horne 1986, table 1: 1 / sum(P^2 / (noise + haze + spilt + light P)); shape (n, L).
+
+    The sum is over good pixels, or over all where these see too little of the light.
+    """
+    under = np.maximum(arm.haze[0] / arm.profile.shape[1], 0.0)
+    pixel = arm.noise.astype(np.float32)[:, None, None] + under + arm.spilt
+    pixel += total[:, None] * arm.profile
+    good = np.where(arm.marks == 0, arm.profile, np.float32(0))
+    known = (good.sum(axis=1) >= MIN_SHARE)[:, None]
+    weight = np.where(known, good, arm.profile) ** 2 / pixel
+    return np.asarray(1.0 / np.maximum(weight.sum(axis=1), 1e-12))
 
 
-def _cosmics(
-    x: NDArray[np.float32], marked: NDArray[np.integer], arm: _Arm
-) -> NDArray[np.float32]:
+def _cosmics(x: NDArray[np.float32], arm: _Arm) -> NDArray[np.float32]:
     """Cosmic rays and bad pixels do not fade: what stands out in them stays."""
     excess = x - arm.light[:, None] * arm.profile - arm.spilt
-    return np.where((marked > 0) & np.isfinite(excess), excess, np.float32(0))
+    marked = (arm.marks & (BAD | COSMIC)) > 0
+    return np.where(marked & np.isfinite(excess), excess, np.float32(0))
 
 
 def _require_sky(store: Store, row: NDArray[np.int64], keep: NDArray[np.float32]) -> None:

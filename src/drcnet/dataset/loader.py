@@ -18,10 +18,13 @@ from drcnet.errors import StoreError
 from drcnet.stripes.normalize import normalize
 
 __all__ = [
+    "PHYSICAL",
+    "SKY_BESIDE",
     "VIEWS",
     "WEIGHED",
     "Samples",
     "batch_rows",
+    "electrons",
     "epoch_order",
     "load_part",
     "normalize_rows",
@@ -30,6 +33,7 @@ __all__ = [
 
 VIEWS = {
     "stripes": ("stripes",),
+    "stripes-sky": ("stripes",),
     "box": ("box",),
     "optimal": ("optimal",),
     "box-sky": ("box", "sky"),
@@ -40,7 +44,14 @@ VIEWS = {
 
 WEIGHED = {"optimal-ivar": "optimal_ivar"}
 """View that knows its noise to the array of inverse variances that goes along: it has an axis
-more before the wavelengths, with spectrum and inverse variance, and is never normalised."""
+more before the wavelengths, with spectrum and inverse variance."""
+
+SKY_BESIDE = "stripes-sky"
+"""The stripe, NaN where a pixel is bad or a cosmic ray was found, and the frame's sky at the fibre
+as one more row across: (n, 2, 12, 3000)."""
+
+PHYSICAL = frozenset({*WEIGHED, SKY_BESIDE})
+"""Views for models that know their noise: in electrons, never normalised outside the model."""
 
 _PIXELS = 2**18
 """Pixels normalised at once: what fits into a core's cache is done 4 times faster than 256 stripes
@@ -55,7 +66,7 @@ class Samples:
     ----------
     x : Tensor, shape (n, 2, 11, 3000), (n, 2, 3000) or (n, 2, 2, 3000), float32
         Electrons, or what `normalized` made of them; a view of `WEIGHED` has electrons and their
-        inverse variance along the third axis.
+        inverse variance along the third axis, `SKY_BESIDE` 11 pixels and the sky.
     label : Tensor, shape (n,), int64
         Position of each star's class in `classes`.
     row : ndarray, shape (n,), int64
@@ -209,9 +220,14 @@ def see(view: str, get: Callable[[str], NDArray[Any]]) -> NDArray[np.float32]:
     ndarray, float32
         Electrons; the sky taken off where the view has none. A view of `WEIGHED` is stacked with
         its inverse variance before the last axis; both are NaN where nothing is known.
+        `SKY_BESIDE` has the sky as the last row across.
     """
     shown, *taken = VIEWS[view]
     x = get(shown).astype(np.float32, copy=False)
+    if view == SKY_BESIDE:
+        x = np.where(get("mask") == 0, x, np.float32(np.nan))
+        sky = get("sky").astype(np.float32, copy=False)
+        return np.concatenate([x, np.expand_dims(sky, -2)], axis=-2)
     for name in taken:
         x = x - get(name).astype(np.float32, copy=False)
     if view not in WEIGHED:
@@ -219,6 +235,30 @@ def see(view: str, get: Callable[[str], NDArray[Any]]) -> NDArray[np.float32]:
     ivar = get(WEIGHED[view]).astype(np.float32, copy=False)
     known = np.isfinite(x) & np.isfinite(ivar) & (ivar > 0)
     return np.stack([np.where(known, part, np.float32(np.nan)) for part in (x, ivar)], axis=-2)
+
+
+def electrons(x: Tensor, view: str) -> tuple[Tensor, str]:
+    """Give the light of a view without what stands beside it.
+
+    Parameters
+    ----------
+    x : Tensor
+        Stars in that view.
+    view : str
+        One of `VIEWS`.
+
+    Returns
+    -------
+    Tensor, shape (n, 2, 11, 3000) or (n, 2, 3000)
+        Without inverse variance or sky.
+    str
+        The view that this is; for a view of `WEIGHED` its own name.
+    """
+    if view in WEIGHED:
+        return x[:, :, 0].contiguous(), view
+    if view == SKY_BESIDE:
+        return x[:, :, :-1].contiguous(), "stripes"
+    return x, view
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> Tensor:

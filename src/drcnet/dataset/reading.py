@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drcnet.dataset.loader import VIEWS, WEIGHED
+from drcnet.dataset.loader import SKY_BESIDE, VIEWS, WEIGHED
 from drcnet.dataset.shards import ARMS
 from drcnet.dataset.store import Store, open_arrays
 from drcnet.errors import StoreError
@@ -126,4 +126,5 @@ def row_bytes(store: Store, view: str) -> int:
         Bytes of both arms as float32.
     """
     array = open_arrays(store.work)[f"{ARMS[0]}/{VIEWS[view][0]}"]
-    return int(len(ARMS) * 4 * np.prod(array.shape[1:])) * (2 if view in WEIGHED else 1)
+    values = int(np.prod(array.shape[1:])) + (array.shape[-1] if view == SKY_BESIDE else 0)
+    return len(ARMS) * 4 * values * (2 if view in WEIGHED else 1)

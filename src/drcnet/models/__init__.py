@@ -14,6 +14,7 @@ from torch import nn
 from drcnet.models.classical import Fitted, LogisticRegression
 from drcnet.models.drcnet import DRCNet
 from drcnet.models.ffcnn import FFCNN
+from drcnet.models.hornenet import HorneNet
 from drcnet.models.ladder import LadderKernels, LadderReduction, LadderSpectrum, LadderWeights
 from drcnet.models.learners import Forest, Neighbors, Perceptron
 from drcnet.models.ppca import ProbabilisticComponents
@@ -29,7 +30,7 @@ from drcnet.models.template import Template
 __all__ = ["MODELS", "Fitted", "ModelEntry", "build_model"]
 
 
-View = Literal["stripes", "box", "optimal", "optimal-ivar"]
+View = Literal["stripes", "box", "optimal", "optimal-ivar", "stripes-sky"]
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,10 @@ class ModelEntry:
         How it is called in settings and cards.
     build : callable
         build(n_class, **options) gives the module.
-    view : {'stripes', 'box', 'optimal', 'optimal-ivar'}
+    view : {'stripes', 'box', 'optimal', 'optimal-ivar', 'stripes-sky'}
         What it sees by itself: 2-D stripes, or 1-D spectra, of the aperture sum or of the optimal
-        extraction, or the latter less the sky with its inverse variance.
+        extraction, or the latter less the sky with its inverse variance; or 2-D stripes beside
+        the frame's sky.
     kind : {'torch', 'classical'}
         Trained by gradient, or fitted in one go (a `Fitted`).
     reference : str
@@ -58,9 +60,24 @@ class ModelEntry:
     reference: str
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """Columns of the index that its `training_loss` learns from beside the class."""
+        return tuple(getattr(self.build, "targets", ()))
+
+    @property
     def semi(self) -> bool:
         """Whether it learns from stars without a label too, by a `training_loss` of its own."""
+        return self.own_loss and not self.targets
+
+    @property
+    def own_loss(self) -> bool:
+        """Whether it brings a `training_loss` of its own."""
         return hasattr(self.build, "training_loss")
+
+    @property
+    def begins(self) -> bool:
+        """Whether it starts from statistics of the training stars, by its `begin`."""
+        return hasattr(self.build, "begin")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -136,6 +153,12 @@ _ENTRIES = (
     _network("ladder-weights", LadderWeights, "stripes", "ladder: one learned weight a pixel"),
     _network("ladder-reduction", LadderReduction, "stripes", "ladder: the paper's reduction"),
     _network("ladder-kernels", LadderKernels, "stripes", "ladder: true 2-D kernels"),
+    _network(
+        "hornenet",
+        HorneNet,
+        "stripes-sky",
+        "ours: optimal extraction (Horne 1986) and posterior components as layers that learn",
+    ),
     _learner(
         "logreg",
         LogisticRegression,

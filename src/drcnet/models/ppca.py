@@ -24,7 +24,12 @@ from torch import Tensor
 
 from drcnet.models.classical import Fitted, fit_logit
 
-__all__ = ["ProbabilisticComponents", "posterior_components"]
+__all__ = [
+    "ProbabilisticComponents",
+    "bright_stars",
+    "learn_components",
+    "posterior_components",
+]
 
 _ROWS = 1024  # stars at once: bounds the memory
 _TURNS = 2  # level and components in turn
@@ -88,8 +93,8 @@ class ProbabilisticComponents(Fitted):
             Weigh stars by the inverse frequency of their class.
         """
         spectrum, weight = _known(torch.from_numpy(np.ascontiguousarray(x)))
-        bright = _bright_stars(spectrum, weight, self.bright)
-        mean, basis, variance = _learn_components(
+        bright = bright_stars(spectrum, weight, self.bright)
+        mean, basis, variance = learn_components(
             *bright, components=self.components, degree=self.continuum, seed=seed
         )
         self._keep(mean=mean, basis=basis, variance=variance)
@@ -185,8 +190,21 @@ def _known(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(good, spectrum, zero), torch.where(good, weight, zero)
 
 
-def _bright_stars(spectrum: Tensor, weight: Tensor, bright: float) -> tuple[Tensor, Tensor]:
-    """Spectra of level 1 in each arm, and their weights, of the stars of the highest S/N."""
+def bright_stars(spectrum: Tensor, weight: Tensor, bright: float) -> tuple[Tensor, Tensor]:
+    """Pick the stars of the highest S/N, and take each arm to level 1.
+
+    Parameters
+    ----------
+    spectrum, weight : Tensor, shape (N, 2, L)
+        Electrons and their inverse variance, 0 where unknown.
+    bright : float
+        Median S/N a pixel from which on a star counts; the 64 best do anyway.
+
+    Returns
+    -------
+    tuple of Tensor, shape (M, 2, L)
+        Spectra and weights, in double precision.
+    """
     snr = (spectrum * weight.sqrt()).flatten(1).median(dim=1).values
     count = max(int((snr >= bright).sum()), min(_LEAST_BRIGHT, len(snr)))
     best = torch.sort(snr, descending=True, stable=True).indices[:count]
@@ -195,13 +213,29 @@ def _bright_stars(spectrum: Tensor, weight: Tensor, bright: float) -> tuple[Tens
     return light / level, ivar * level**2
 
 
-def _learn_components(
+def learn_components(
     light: Tensor, ivar: Tensor, *, components: int, degree: int, seed: int
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Mean (2, L), columns (2L, C + M) and variances (C + M,); the last M bend the continuum.
+    """Learn principal components of bright stars.
 
     Unknown pixels are filled with the average star. The noise's share is taken off the
     variances, as an average over pixels; a hundredth is left at least.
+
+    Parameters
+    ----------
+    light, ivar : Tensor, shape (M, 2, L)
+        From `bright_stars`.
+    components : int
+        How many, C; fewer where there are few stars.
+    degree : int
+        Of the polynomials that bend the continuum of each arm, B = 2 `degree` in all.
+    seed : int
+        For the random start.
+
+    Returns
+    -------
+    tuple of ndarray
+        Mean (2, L), columns (2L, C + B) and variances (C + B,); the last B bend the continuum.
     """
     from sklearn.decomposition import PCA  # noqa: PLC0415  classifying needs no scikit-learn
 

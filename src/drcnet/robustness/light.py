@@ -20,7 +20,7 @@ from drcnet.config import AugmentSettings
 from drcnet.dataset.augment import Augmenter
 from drcnet.dataset.augment_noise import weigh
 from drcnet.dataset.augment_scene import read_scene
-from drcnet.dataset.loader import VIEWS, WEIGHED
+from drcnet.dataset.loader import SKY_BESIDE, VIEWS, WEIGHED
 from drcnet.dataset.store import ARMS, Store
 
 __all__ = ["Light", "Sun", "read_light", "read_sun", "see_view"]
@@ -47,6 +47,8 @@ class Light:
         How each extraction weighs the pixels.
     ivar : dict of str to Tensor, shape (B, 2, L)
         Stored inverse variances, by the view that shows them.
+    bad : Tensor, shape (B, 2, S, L)
+        Pixels that a view without them leaves out; empty where none is asked for.
     """
 
     augmenter: Augmenter
@@ -55,6 +57,7 @@ class Light:
     profile: Tensor
     weights: dict[str, Tensor]
     ivar: dict[str, Tensor]
+    bad: Tensor
 
     @property
     def stripes(self) -> Tensor:
@@ -130,6 +133,7 @@ def read_light(store: Store, row: NDArray[np.int64], views: set[str], seed: int)
             for view, name in WEIGHED.items()
             if view in views
         },
+        torch.from_numpy(store.read("mask", row) != 0) if SKY_BESIDE in views else torch.zeros(0),
     )
 
 
@@ -149,10 +153,13 @@ def see_view(light: Light, view: str, stripes: Tensor, sky: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor, shape (B, 2, S, L), (B, 2, L) or (B, 2, 2, L)
-        Electrons; a view of `WEIGHED` with its inverse variance, which follows the counts.
+    Tensor, shape (B, 2, S, L), (B, 2, S + 1, L), (B, 2, L) or (B, 2, 2, L)
+        Electrons; a view of `WEIGHED` with its inverse variance, which follows the counts,
+        `SKY_BESIDE` with the sky.
     """
     kind, *taken = VIEWS[view]
+    if view == SKY_BESIDE:
+        return torch.cat([stripes.masked_fill(light.bad, torch.nan), sky[:, :, None]], dim=2)
     if kind == "stripes":
         return stripes
     change = torch.nan_to_num(stripes - light.stripes)

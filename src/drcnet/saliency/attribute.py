@@ -2,7 +2,8 @@
 
 Both compare a normalised star with a reference: itself smoothed along wavelength, so that only
 lines and bumps count, or a blank stripe. Where a spectrum stands beside its inverse variance, the
-reference has the same weights: what is asked is what the light says, not how noisy it is.
+reference has the same weights: what is asked is what the light says, not how noisy it is. Where a
+stripe stands beside the sky, only the star's part of it is compared, and the sky stays.
 
 Shapes: N stars, S pixels across, L along wavelength.
 """
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv1d, pad
 
 from drcnet.config import SaliencySettings
+from drcnet.dataset.loader import SKY_BESIDE, WEIGHED
 
 __all__ = ["attribute", "hide_windows", "integrated_gradients", "randomised", "reference"]
 
@@ -24,7 +26,7 @@ def attribute(
     label: Tensor,
     settings: SaliencySettings,
     *,
-    weighed: bool = False,
+    view: str = "stripes",
 ) -> Tensor:
     """What each pixel adds to an answer, by the method asked for.
 
@@ -32,53 +34,60 @@ def attribute(
     ----------
     model : torch.nn.Module
         In evaluation mode.
-    x : Tensor, shape (N, 2, S, L), (N, 2, L) or (N, 2, 2, L)
+    x : Tensor, shape (N, 2, S, L), (N, 2, S + 1, L), (N, 2, L) or (N, 2, 2, L)
         Normalised stars.
     label : Tensor of int64, shape (N,)
         Whose logit.
     settings : SaliencySettings
         Method, reference, steps and window.
-    weighed : bool
-        Whether `x` is spectra beside their inverse variances, (N, 2, 2, L).
+    view : str
+        Which view of the stars `x` is.
 
     Returns
     -------
     Tensor, shape (N, 2, S, L) or (N, 2, L)
         Logits; of stripes by pixel with gradients, else by wavelength.
     """
-    blank = reference(x, settings, weighed=weighed)
+    blank = reference(x, settings, view=view)
+    x = torch.where(torch.isfinite(x), x, blank) if view == SKY_BESIDE else x
     if settings.method == "occlusion":
         return hide_windows(model, x, blank, label, settings.window)
     found = integrated_gradients(model, x, blank, label, settings.steps)
-    return found[:, :, 0] if weighed else found  # the weights are those of the reference
+    if view in WEIGHED:
+        return found[:, :, 0]  # the weights are those of the reference
+    return found[:, :, :-1] if view == SKY_BESIDE else found  # and so is the sky
 
 
-def reference(x: Tensor, settings: SaliencySettings, *, weighed: bool = False) -> Tensor:
+def reference(x: Tensor, settings: SaliencySettings, *, view: str = "stripes") -> Tensor:
     """What stars are compared with.
 
     Parameters
     ----------
-    x : Tensor, shape (N, 2, S, L), (N, 2, L) or (N, 2, 2, L)
+    x : Tensor, shape (N, 2, S, L), (N, 2, S + 1, L), (N, 2, L) or (N, 2, 2, L)
         Normalised.
     settings : SaliencySettings
         Which reference, and how smooth.
-    weighed : bool
-        Whether `x` is spectra beside their inverse variances, (N, 2, 2, L).
+    view : str
+        Which view of the stars `x` is.
 
     Returns
     -------
     Tensor, shape of `x`
         The stars without their lines (a Gaussian along wavelength, ends held), or zeros; inverse
-        variances as they are, and pixels that have none no part of the average.
+        variances and sky as they are, and pixels that are not known no part of the average.
     """
-    if weighed:
+    if view in WEIGHED:
         spectrum, ivar = x[:, :, 0], x[:, :, 1]
         known = (ivar > 0).to(x.dtype)
-        blank = torch.zeros_like(spectrum)
-        if settings.against == "smooth":
-            share = _smoothed(known, settings.smooth).clamp(min=1e-6)
-            blank = known * _smoothed(known * spectrum, settings.smooth) / share
-        return torch.stack([blank, ivar], dim=2)
+        return torch.stack([known * _lineless(spectrum, known, settings), ivar], dim=2)
+    if view == SKY_BESIDE:
+        stripe, sky = x[:, :, :-1], x[:, :, -1:]
+        known = torch.isfinite(stripe).to(x.dtype)
+        mean = _averaged(stripe.nan_to_num(), known, settings.smooth).clamp(min=0)
+        profile = mean / mean.sum(dim=2, keepdim=True).clamp(min=1e-9)
+        night = profile * sky.nan_to_num()
+        star = (stripe - night).nan_to_num() * known
+        return torch.cat([night + _lineless(star, known, settings), sky], dim=2)
     return torch.zeros_like(x) if settings.against == "zero" else _smoothed(x, settings.smooth)
 
 
@@ -173,6 +182,18 @@ def randomised(model: nn.Module, seed: int) -> nn.Module:
         state[name] = values
     other.load_state_dict(state)
     return other.eval()
+
+
+def _lineless(star: Tensor, known: Tensor, settings: SaliencySettings) -> Tensor:
+    """What is left of light without lines; nothing at all against a blank."""
+    if settings.against == "zero":
+        return torch.zeros_like(star)
+    return _averaged(star, known, settings.smooth)
+
+
+def _averaged(light: Tensor, known: Tensor, sigma: float) -> Tensor:
+    """Average along wavelength over the pixels that are known."""
+    return _smoothed(known * light, sigma) / _smoothed(known, sigma).clamp(min=1e-6)
 
 
 def _smoothed(x: Tensor, sigma: float) -> Tensor:

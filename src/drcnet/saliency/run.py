@@ -200,7 +200,7 @@ def _maps(
     for start in range(0, len(stars.x), _CHUNK):
         here = slice(start, start + _CHUNK)
         x, label = stars.x[here], stars.label[here]
-        part = attribute(model, x, label, settings, weighed=stars.weighed)
+        part = attribute(model, x, label, settings, view=stars.view)
         part = part.sum(dim=2) if part.ndim == 4 else part  # (N, 2, L)
         found.append(part.double().cpu().numpy())
         if progress is not None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from drcnet.checkpoint import Classifier
 from drcnet.config import PrepareSettings, SaliencySettings
-from drcnet.dataset.loader import WEIGHED, see
+from drcnet.dataset.loader import electrons, see
 from drcnet.dataset.store import ARMS, Store
 from drcnet.errors import StoreError
 from drcnet.instruments import load_instrument
@@ -39,14 +39,14 @@ class Stars:
     ----------
     rows : DataFrame
         `row`, `star`, `class`, `interval`.
-    electrons, x : Tensor, shape (N, 2, S, L), (N, 2, L) or (N, 2, 2, L)
+    electrons, x : Tensor, shape (N, 2, S, L), (N, 2, S + 1, L), (N, 2, L) or (N, 2, 2, L)
         As stored, and normalised.
     label : Tensor of int64, shape (N,)
         True classes.
     wave : ndarray, shape (N, 2, L)
         Vacuum angstrom.
-    weighed : bool
-        Whether spectra stand beside their inverse variances.
+    view : str
+        Which view `x` is.
     """
 
     rows: pl.DataFrame
@@ -54,7 +54,7 @@ class Stars:
     x: Tensor
     label: Tensor
     wave: NDArray[np.float64]
-    weighed: bool
+    view: str
 
 
 def read_stars(store: Store, rows: pl.DataFrame, classifier: Classifier) -> Stars:
@@ -81,13 +81,13 @@ def read_stars(store: Store, rows: pl.DataFrame, classifier: Classifier) -> Star
     """
     row = rows["row"].to_numpy().astype(np.int64)
     card = classifier.card
-    electrons = torch.from_numpy(see(card.view, lambda name: store.read(name, row)))
-    x = normalize(electrons, card.normalize)
+    seen = torch.from_numpy(see(card.view, lambda name: store.read(name, row)))
+    x = normalize(seen, card.normalize)
     number = {name: k for k, name in enumerate(card.classes)}
     label = torch.tensor([number[name] for name in rows["class"]])
     device = classifier.device
     wave = _wavelengths(store, row, x.shape[-1])
-    return Stars(rows, electrons, x.to(device), label.to(device), wave, card.view in WEIGHED)
+    return Stars(rows, seen, x.to(device), label.to(device), wave, card.view)
 
 
 def star_maps(
@@ -117,11 +117,11 @@ def star_maps(
     with torch.no_grad():
         said = classifier.model(stars.x).argmax(dim=1)
     given, true = (
-        attribute(classifier.model, stars.x, label, settings, weighed=stars.weighed)
+        attribute(classifier.model, stars.x, label, settings, view=stars.view)
         .double().cpu().numpy()
         for label in (said, stars.label)
     )  # fmt: skip
-    light = (stars.x[:, :, 0] if stars.weighed else stars.x).double().cpu().numpy()
+    light = electrons(stars.x, stars.view)[0].nan_to_num().double().cpu().numpy()
     if light.ndim > given.ndim:  # occlusion hides all pixels across at once
         light = light.mean(axis=2)
     names = classifier.card.classes

@@ -23,8 +23,11 @@ from drcnet.train.task import Data, Task
 
 __all__ = ["Batch", "Bench", "set_up"]
 
+_FIRST = 256  # stars at once where a model begins
+
 Batch = tuple[Tensor, Tensor, Tensor]
-"""Normalised input, labels, and stars without a label (none but for a model that wants them)."""
+"""Normalised input, labels, and what a model with a loss of its own learns from besides: stars
+without a label, or more about these stars (else nothing)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,8 @@ class Bench:
         On the device; the training stars electrons where they are augmented.
     pool : Tensor
         Stars without a label, normalised; none but for a model that wants them.
+    targets : Tensor
+        What is known of the training stars beside the class; none but for a model that wants it.
     steps : int
         Batches an epoch.
     processes : Processes
@@ -68,6 +73,7 @@ class Bench:
     train: Samples
     validation: Samples
     pool: Tensor
+    targets: Tensor
     steps: int
     processes: Processes
     progress: Progress | None
@@ -87,9 +93,25 @@ class Bench:
         Batch
             The same in every process.
         """
+        if len(self.targets):
+            for x, label, rows in self._labelled(epoch):
+                yield x, label, self.targets[rows]
+            return
         pool = self._pool(epoch)
-        for x, label in self._labelled(epoch):
+        for x, label, _ in self._labelled(epoch):
             yield x, label, next(pool)[: len(label)]
+
+    def first_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Give the training stars as they are, and where they are changed, changed once as well.
+
+        Yields
+        ------
+        tuple of Tensor
+            Input and labels, for a model that begins with what statistics say of them.
+        """
+        for rows in torch.arange(len(self.train), device=self.train.x.device).split(_FIRST):
+            for epoch in (None,) if self.augmenter is None else (None, 0):
+                yield self._first(rows, epoch), self.train.label[rows]
 
     def parts(self, label: Tensor) -> list[tuple[slice, float]]:
         """Cut a batch into what this process computes, one piece after the other.
@@ -118,19 +140,28 @@ class Bench:
             found.append((rows, share) if cuts[k] < cuts[k + 1] else (slice(0, 1), 0.0))
         return found
 
-    def _labelled(self, epoch: int) -> Generator[tuple[Tensor, Tensor]]:
+    def _labelled(self, epoch: int) -> Generator[tuple[Tensor, Tensor, Tensor]]:
+        """Input, labels and positions of an epoch's stars."""
         if self.stream is not None:
-            yield from ((batch.x, batch.label) for batch in self.stream.batches(epoch))
+            at = torch.empty(0, dtype=torch.int64)
+            yield from ((batch.x, batch.label, at) for batch in self.stream.batches(epoch))
             return
         order = epoch_order(len(self.train), self.settings.seed, epoch).to(self.train.x.device)
         for rows in batch_rows(order, self.settings.batch_size):
-            yield self._input(rows, epoch), self.train.label[rows]
+            yield self._input(rows, epoch), self.train.label[rows], rows
 
     def _input(self, rows: Tensor, epoch: int) -> Tensor:
         """Normalised input of some training stars, changed where the settings ask for it."""
         if self.augmenter is None:
             return self.train.x[rows]
         return normalize(self.augmenter.batch(rows, epoch), self.settings.normalize)
+
+    def _first(self, rows: Tensor, epoch: int | None) -> Tensor:
+        if self.augmenter is None:
+            return self.train.x[rows]
+        if epoch is not None:
+            return self._input(rows, epoch)
+        return normalize(self.augmenter.original(rows), self.settings.normalize)
 
     def _pool(self, epoch: int) -> Iterator[Tensor]:
         """Batches of stars without a label, without end, another order each time."""
@@ -177,7 +208,7 @@ def set_up(
     if settings.class_weights == "inverse":
         weights = class_weights(data.train.label, len(task.classes)).to(device)
     model, optimizer = fabric.setup(state.model, state.optimizer)
-    if task.entry.semi:
+    if task.entry.own_loss:
         model.mark_forward_method("training_loss")
     augmenter = None if data.augmenter is None else data.augmenter.to(device)
     x = data.train.x.to(device) if augmenter is None else augmenter.x
@@ -193,6 +224,7 @@ def set_up(
         train,
         data.judged.to(device),
         data.pool.to(device),
+        data.targets.to(device),
         steps,
         processes,
         progress if processes.first else None,

@@ -72,6 +72,8 @@ def fit_network(
             state.restore(run / "state.pt", origin)
         bench = set_up(task, data, state, device, progress)
         bench.processes.wait()  # until all have read state.pt
+        if task.entry.begins and not state.epoch:
+            _begin(bench, state)
         with _board(run, state, bench) as board:
             while not state.stopped:
                 row = _epoch(bench, state)
@@ -152,6 +154,13 @@ class _Watch:
         return self.agreed(bench)[bench.settings.clock == "processor"]
 
 
+def _begin(bench: Bench, state: State) -> None:
+    """Let a model start from statistics of the training stars; counted as training time."""
+    watch = _Watch.of(state)
+    state.model.begin(bench.first_batches(), bench.settings.seed)  # type: ignore[operator]
+    state.seconds, state.cpu_seconds = watch.agreed(bench)
+
+
 def _epoch(bench: Bench, state: State) -> dict[str, float]:
     """Train one epoch and validate; gives the epoch's row of the log."""
     watch = _Watch.of(state)
@@ -202,9 +211,9 @@ def _step(bench: Bench, batch: Batch, rate: float) -> Tensor:
 
 def _forward(bench: Bench, batch: Batch, rows: slice) -> tuple[Tensor, Tensor]:
     """Loss and logits of some stars of a batch; a model may bring a loss of its own."""
-    x, label, pool = (part[rows] for part in batch)
-    if len(bench.pool):
-        return bench.model.training_loss(x, label, pool, bench.loss)  # type: ignore[no-any-return]
+    x, label, beside = (part[rows] for part in batch)
+    if len(bench.pool) or len(bench.targets):
+        return bench.model.training_loss(x, label, beside, bench.loss)  # type: ignore[no-any-return]
     logits = bench.model(x)
     return bench.loss(logits, label), logits
 

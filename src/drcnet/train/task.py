@@ -14,7 +14,7 @@ from drcnet.checkpoint import pick_device
 from drcnet.config import TrainSettings
 from drcnet.dataset.augment import Augmenter, make_augmenter
 from drcnet.dataset.batches import pool_rows
-from drcnet.dataset.loader import WEIGHED, Samples, load_part, normalize_rows, see
+from drcnet.dataset.loader import PHYSICAL, Samples, load_part, normalize_rows, see
 from drcnet.dataset.reading import Reading, part_bytes
 from drcnet.dataset.remote import RemotePath
 from drcnet.dataset.split import read_split, split_digest, split_file
@@ -34,6 +34,7 @@ _VIEWS_OF = {
     "box": _FLAT,
     "optimal": _FLAT,
     "optimal-ivar": ("optimal-ivar",),
+    "stripes-sky": ("stripes-sky",),
 }
 
 
@@ -120,6 +121,8 @@ class Data:
         Reads the training stars where they do not fit into memory; `train` then has no pixels.
     pool : Tensor
         Stars without a label, normalised, for a model that learns from them; else none.
+    targets : Tensor, shape (n, m)
+        What a model learns of the training stars beside the class, NaN where unknown; else none.
     """
 
     train: Samples
@@ -130,6 +133,7 @@ class Data:
     augmenter: Augmenter | None = None
     stream: ShardStream | None = None
     pool: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+    targets: torch.Tensor = field(default_factory=lambda: torch.empty(0))
 
     def build(self, task: Task) -> nn.Module:
         """Build the model with the initial weights of the seed.
@@ -223,7 +227,7 @@ def read_task(work: Path | str, settings: TrainSettings, parts: Parts | None = N
         raise TrainingError(
             f"view of {entry.name}", f"one of {', '.join(_VIEWS_OF[entry.view])}", repr(view)
         )
-    if view in WEIGHED:
+    if view in PHYSICAL:
         settings = settings.model_copy(update={"normalize": "none"})
     store = open_store(work)
     path = _split_of(store.work, settings.split)
@@ -285,11 +289,34 @@ def load_data(task: Task, progress: Progress | None = None) -> Data:
     known = task.entry.options
     options = known | {k: v for k, v in size.items() if k in known} | settings.options
     pool = _pool(task, train) if task.entry.semi else torch.empty(0)
+    targets = _targets(task, train)
     if not augmented:
-        return Data(train, validation, validation, options, stream=stream, pool=pool)
+        return Data(
+            train, validation, validation, options, stream=stream, pool=pool, targets=targets
+        )
     augmenter, judge = (_augmenter(task, samples) for samples in (train, validation))
     judged = replace(validation, x=judge.copy(0)).normalized(how)
-    return Data(train, validation, judged, options, how, augmenter, pool=pool)
+    return Data(train, validation, judged, options, how, augmenter, pool=pool, targets=targets)
+
+
+def _targets(task: Task, train: Samples) -> torch.Tensor:
+    """What the index knows of the training stars beside the class, (n, m); NaN where nothing."""
+    if not task.entry.targets:
+        return torch.empty(0)
+    known = task.store.index[train.row.tolist()]
+    columns = []
+    for name in task.entry.targets:
+        if name not in known.columns:
+            columns.append(np.full(len(known), np.nan))
+            continue
+        column = known[name]
+        if column.dtype == pl.String:  # "G2.5" of class "G": how far along it
+            column = column.str.slice(1).cast(pl.Float64, strict=False)
+        columns.append(column.cast(pl.Float64).fill_null(np.nan).to_numpy())
+    values = np.stack(columns, axis=1).astype(np.float32)
+    if task.settings.shuffle_labels:
+        values[:] = np.nan  # no true label may get in by another door
+    return torch.from_numpy(values)
 
 
 def _pool(task: Task, train: Samples) -> torch.Tensor:
@@ -322,8 +349,8 @@ def _stream(task: Task) -> ShardStream | None:
     needed = part_bytes(task.store, len(rows), task.view)
     if settings.memory_gb is None or needed <= settings.memory_gb * 1e9:
         return None
-    if settings.augment.active or task.entry.kind != "torch":
-        what = "augmented stars" if settings.augment.active else "a classical model"
+    if settings.augment.active or task.entry.kind != "torch" or task.entry.begins:
+        what = "augmented stars" if settings.augment.active else f"the stars of {task.entry.name}"
         wanted = f"{needed / 1e9:.3g} GB, as {what} must lie in memory"
         raise TrainingError("memory_gb", wanted, f"{settings.memory_gb:g}")
     reading = Reading(

@@ -1,0 +1,297 @@
+"""HorneNet: a network whose every part begins as the best that statistics can do, and learns on.
+
+    stripe ─▶ Collapse ─▶ light, ivar ─▶ less the sky ─▶ Posterior ─▶ Head ─▶ logits
+              Horne 1986, from the                       of the spectrum's    classes; on the way
+              stripe itself                              components, given    the subclass, Teff,
+              (`drcnet.models.collapse`)                 the noise (`.ppca`)  log g and [Fe/H]
+
+A network that starts anywhere has to find out from a few hundred stars what has been known since
+long: that pixels are weighed by their noise, that lines are judged over their whole length and
+not one by one, that the less is known the nearer one stays to the average star. Here `begin` sets
+all of that before the first step; gradients then move each part together with the others. Both
+arms are one measurement: an arm, or a pixel, that is missing has no weight, and no special case.
+
+Shapes: N stars, S pixels across, L along wavelength, C components, K classes.
+"""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from drcnet.models.classical import fit_logit
+from drcnet.models.collapse import Collapse
+from drcnet.models.ppca import bright_stars, learn_components, posterior_components
+
+__all__ = ["HorneNet"]
+
+_START = 1e-2
+_SUBCLASSES = 10  # of a class
+_REACH = 1.5  # subclasses: how far a label may be off
+
+
+class HorneNet(nn.Module):
+    """Optimal extraction, posterior components and an ordered head, trained as one.
+
+    Parameters
+    ----------
+    n_class : int, default 3
+        Classes, K, in the order of temperature.
+    n_spatial : int, default 12
+        Rows of the input: S pixels across, and the frame's sky.
+    n_wave : int
+        Wavelength pixels of an arm, L.
+    components : int, default 20
+        Components of spectra, C.
+    bright : float, default 20
+        Median S/N a pixel of the stars that the components begin with.
+    penalty_inverse : float, default 0.1
+        Inverse strength of the ridge penalty that the classes begin with (scikit-learn's C).
+    hidden : int, default 32
+        Width of the head's hidden layer; 0: a linear head.
+    learned : bool, default True
+        Learn how to better the profile; else it is what each block of the stripe shows.
+    tune : float, default 0.003
+        How fast the components move with the rest, 0: not at all. They are 6000 numbers each,
+        and the stars are few.
+    ordered : float, default 0.3
+        Weight of the subclass in the loss; 0 for none.
+    parameters : float, default 0.1
+        Weight of Teff, log g and [Fe/H] in the loss, where they are known; 0 for none.
+    """
+
+    targets = ("subclass", "teff", "logg", "feh")
+    """Columns of the index that it learns from beside the class, NaN where unknown."""
+
+    def __init__(
+        self,
+        n_class: int = 3,
+        *,
+        n_spatial: int = 12,
+        n_wave: int = 3000,
+        components: int = 20,
+        bright: float = 20.0,
+        penalty_inverse: float = 0.1,
+        hidden: int = 32,
+        learned: bool = True,
+        tune: float = 0.003,
+        ordered: float = 0.3,
+        parameters: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if n_spatial < 4:
+            raise ValueError(f"'n_spatial' must be at least 3 pixels and a sky, got {n_spatial}")
+        if components < 1 or min(hidden, tune, ordered, parameters) < 0:
+            raise ValueError(
+                "'components' must be >= 1, 'hidden', 'tune', 'ordered' and 'parameters' "
+                f">= 0, got {components}, {hidden}, {tune}, {ordered}, {parameters}"
+            )
+        self.bright, self.penalty_inverse = bright, penalty_inverse
+        self.ordered, self.parameters_weight = ordered, parameters
+        self.collapse = Collapse(learned=learned)
+        basis = torch.linalg.qr(torch.randn(2 * n_wave, components)).Q
+        self.register_buffer("mean", torch.ones(2, n_wave))
+        self.register_buffer("basis", basis)
+        self.log_variance = nn.Parameter(torch.zeros(components))
+        self.tune = tune
+        if tune:
+            self.moved = nn.Parameter(torch.zeros(1 + components, 2, n_wave))
+        self.head = _Head(components, n_class, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Classify stars.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, 2, S + 1, L)
+            Blue and red: the stripe in electrons, not finite where a pixel is bad, and in the
+            last row the frame's sky in electrons of the fibre.
+
+        Returns
+        -------
+        Tensor, shape (N, K)
+            Logits.
+        """
+        return self.head(self._components(x)).logits
+
+    def training_loss(
+        self, x: Tensor, label: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Loss of classes, subclasses and parameters on one batch.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, 2, S + 1, L)
+            As for `forward`.
+        label : Tensor of int64, shape (N,)
+            Classes.
+        targets : Tensor, shape (N, 4)
+            `targets` of the stars.
+        loss : callable
+            loss(logits, label): of the classes.
+
+        Returns
+        -------
+        tuple of Tensor
+            The sum to go down on, and the logits.
+        """
+        found = self.head(self._components(x))
+        total = loss(found.logits, label)
+        if self.ordered:
+            total = total + self.ordered * _subclass_loss(found, label, targets[:, 0])
+        if self.parameters_weight:
+            wanted = _scaled(targets[:, 1:])
+            known = torch.isfinite(wanted)
+            apart = torch.where(known, found.parameters - wanted.nan_to_num(), 0.0)
+            total = total + self.parameters_weight * (apart**2).sum() / known.sum().clamp(min=1)
+        return total, found.logits
+
+    @torch.no_grad()
+    def begin(self, batches: Iterable[tuple[Tensor, Tensor]], seed: int) -> None:
+        """Set every part to what statistics know, before the first step.
+
+        Parameters
+        ----------
+        batches : iterable of tuple of Tensor
+            Training stars, as `forward` takes them, and their labels.
+        seed : int
+            Of the components.
+        """
+        light, ivar, label = [], [], []
+        for number, (x, classes) in enumerate(batches):
+            if number == 0:
+                self.collapse.begin(x[:, :, :-1])
+            one = self._extract(x)
+            light.append(one[0].cpu())
+            ivar.append(one[1].cpu())
+            label.append(classes.cpu())
+        spectra, weights = torch.cat(light), torch.cat(ivar)
+        mean, basis, variance = learn_components(
+            *bright_stars(spectra, weights, self.bright),
+            components=len(self.log_variance),
+            degree=0,
+            seed=seed,
+        )
+        count = len(variance)  # fewer where there are few stars
+        self.get_buffer("mean").copy_(torch.from_numpy(mean))
+        self.get_buffer("basis")[:, :count].copy_(torch.from_numpy(basis))
+        self.log_variance[:count].copy_(torch.from_numpy(np.log(variance)))
+        self.log_variance[count:] = float(np.log(variance[-1] * _START))
+        device = self.get_buffer("mean").device
+        z = torch.cat(
+            [
+                self._posterior(a.to(device), b.to(device))[:, : len(self.log_variance)].cpu()
+                for a, b in zip(light, ivar, strict=True)
+            ]
+        )
+        learnt = fit_logit(
+            z.numpy(),
+            torch.cat(label).numpy(),
+            seed=seed,
+            balanced=False,
+            inverse=self.penalty_inverse,
+        )
+        self.head.direct.weight.copy_(torch.from_numpy(learnt["weight"]))
+        self.head.direct.bias.copy_(torch.from_numpy(learnt["bias"]))
+
+    def _components(self, x: Tensor) -> Tensor:
+        """What the head sees, in single precision whatever the training's."""
+        with torch.autocast(x.device.type, enabled=False):
+            return self._posterior(*self._extract(x.float()))
+
+    def _extract(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Light of the star and its inverse variance, (N, 2, L) each."""
+        found = self.collapse(x[:, :, :-1])
+        sky = x[:, :, -1]
+        known = torch.isfinite(sky) & (found.ivar > 0)
+        zero = torch.zeros((), dtype=x.dtype, device=x.device)
+        light = torch.where(known, found.light - torch.where(known, sky, zero), zero)
+        return light, torch.where(known, found.ivar, zero)
+
+    def _posterior(self, light: Tensor, ivar: Tensor) -> Tensor:
+        """Posterior means in units of the components' spread, and how much is known, (N, C + 2).
+
+        The last two are the logarithms of the S/N of both arms, near 0 for S/N 10 a pixel.
+        """
+        variance = self.log_variance.exp()
+        mean, basis = self.get_buffer("mean"), self.get_buffer("basis")
+        if self.tune:
+            mean = mean + self.tune * self.moved[0]
+            basis = basis + self.tune * self.moved[1:].flatten(1).T
+        z = posterior_components(light, ivar, mean, basis, variance) / variance.sqrt()
+        level = (light * ivar).sum(-1) / ivar.sum(-1).clamp(min=1e-12)
+        snr = level.clamp(min=0) * ivar.mean(-1).sqrt()
+        return torch.cat([z, (snr / 10 + 0.03).log()], dim=1)
+
+
+class _Found:
+    """What the head says.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (N, K)
+        Of the classes.
+    place : Tensor, shape (N,)
+        On the sequence of subclasses, F0 0, G0 10, K0 20.
+    parameters : Tensor, shape (N, 3)
+        5040 K / Teff, log g and [Fe/H], scaled.
+    """
+
+    def __init__(self, logits: Tensor, place: Tensor, parameters: Tensor) -> None:
+        self.logits, self.place, self.parameters = logits, place, parameters
+
+
+class _Head(nn.Module):
+    """Components to classes: linear, with a small network and the sequence on top."""
+
+    def __init__(self, components: int, n_class: int, hidden: int) -> None:
+        super().__init__()
+        self.components = components
+        self.direct = nn.Linear(components, n_class)
+        self.beside = nn.Linear(components, 4)
+        self.more: nn.Module | None = None
+        if hidden:
+            last = nn.Linear(hidden, n_class + 4)
+            nn.init.normal_(last.weight, std=_START)
+            nn.init.zeros_(last.bias)
+            self.more = nn.Sequential(nn.Linear(components + 2, hidden), nn.GELU(), last)
+        self.share = nn.Parameter(torch.full((), _START))  # of the sequence in the logits
+        middle = _SUBCLASSES * (n_class - 1) / 2
+        self.register_buffer("middle", torch.tensor(middle), persistent=False)
+        self.register_buffer(
+            "borders", _SUBCLASSES * torch.arange(1.0, n_class) - 0.5, persistent=False
+        )
+        self.log_width = nn.Parameter(torch.tensor(_REACH).log())
+
+    def forward(self, seen: Tensor) -> _Found:
+        z = seen[:, : self.components]
+        logits, beside = self.direct(z), self.beside(z)
+        if self.more is not None:
+            more = self.more(seen)
+            logits = logits + more[:, : logits.shape[1]]
+            beside = beside + more[:, logits.shape[1] :]
+        place = self.get_buffer("middle") + _SUBCLASSES * beside[:, 0]
+        return _Found(logits + self.share * self._of_place(place), place, beside[:, 1:])
+
+    def _of_place(self, place: Tensor) -> Tensor:
+        """Log-probability of each class at a place of the sequence, (N, K): ordered logit."""
+        gap = _SUBCLASSES * (-self.log_width).exp()
+        apart = (self.get_buffer("borders") - place[:, None]) * (-self.log_width).exp()
+        below, above = logsigmoid(apart), logsigmoid(-apart)  # of each border
+        between = above[:, :-1] + below[:, 1:] + torch.log(-torch.expm1(-gap))
+        return torch.cat([below[:, :1], between, above[:, -1:]], dim=1)
+
+
+def _subclass_loss(found: _Found, label: Tensor, subclass: Tensor) -> Tensor:
+    """Huber's loss of the place; the middle of its class for a star whose subclass is unknown."""
+    middle = _SUBCLASSES * (label + 0.5)
+    wanted = torch.where(torch.isfinite(subclass), subclass + _SUBCLASSES * label, middle)
+    return nn.functional.huber_loss(found.place / _SUBCLASSES, wanted / _SUBCLASSES, delta=0.3)
+
+
+def _scaled(parameters: Tensor) -> Tensor:
+    """Teff, log g and [Fe/H] in numbers near 1."""
+    teff, logg, feh = parameters.unbind(dim=1)
+    return torch.stack([5 * (5040 / teff - 0.9), (logg - 4) / 1.5, feh / 0.5], dim=1)
