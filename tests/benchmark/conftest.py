@@ -1,4 +1,4 @@
-"""A benchmark set on a spectrograph of ten fibres."""
+"""A benchmark set on a spectrograph of eight fibres."""
 
 import polars as pl
 import pytest
@@ -18,11 +18,25 @@ def sourced_stars(toy_stars):
 
 
 @pytest.fixture(scope="session")
-def settings(tiny_path):
+def long_path(tiny_path, tmp_path_factory):
+    """The tiny spectrograph, longer and with wider arms: its arcs have lines enough."""
+    profile = tiny_path.read_text()
+    for old, new in (
+        *(("256", "384"), ("4780.0", "4030.0"), ("4926.0", "4470.0")),
+        *(("6400.0", "6300.0"), ("6615.0", "6940.0")),
+    ):
+        profile = profile.replace(old, new)
+    path = tmp_path_factory.mktemp("instruments") / "long.toml"
+    path.write_text(profile)
+    return path
+
+
+@pytest.fixture(scope="session")
+def settings(long_path):
     return BenchmarkSettings(
-        title="tiny: a set of ten fibres",
+        title="tiny: a set of eight fibres",
         simulate={
-            "instrument": str(tiny_path),
+            "instrument": str(long_path),
             "seed": 7,
             "plates": 2,
             "exposures": 2,
@@ -33,8 +47,8 @@ def settings(tiny_path):
             "balance_sources": True,
         },
         prepare={
-            "instrument": str(tiny_path),
-            "stripes": {"row_start": 10, "row_stop": 240, "min_identity": 0},
+            "instrument": str(long_path),
+            "stripes": {"row_start": 10, "row_stop": 368, "min_identity": 0},
         },
         splits=("large",),
     )

@@ -1,4 +1,4 @@
-"""A benchmark set on a spectrograph of ten fibres, held to what simulate and prepare make."""
+"""A benchmark set on a spectrograph of eight fibres, held to what simulate and prepare make."""
 
 import filecmp
 import json
@@ -50,6 +50,12 @@ def test_it_is_what_simulate_and_prepare_make(settings, sourced_stars, tiny_set,
         assert filecmp.cmp(tiny_set / name, tmp_path / "work" / name, shallow=False), name
     for name in ("catalog.csv", "folds.parquet", "truth/fibers.parquet"):
         assert filecmp.cmp(tiny_set / "night" / name, tmp_path / "night" / name, shallow=False)
+
+
+def test_every_star_of_the_set_is_usable(tiny_set):
+    index = pl.read_parquet(tiny_set / "index.parquet")
+    assert index["usable"].equals(index["class"] != "")
+    assert index["usable"].sum() == 8 * 5
 
 
 def test_raw_frames_are_gone(tiny_set):

@@ -11,52 +11,29 @@ from drcnet.benchmark.making import MAKING, read_makings
 from drcnet.benchmark.page import page_name, set_page
 from drcnet.benchmark.tables import pooled_text, splits_text
 from drcnet.cli import app
-from drcnet.config import SplitSettings
-from drcnet.dataset.split import make_split, read_split, split_digest, write_split
+from drcnet.dataset.split import read_split, split_digest
 from drcnet.errors import StoreError
-from drcnet.stripes.flags import FiberFlag
 
 
 @pytest.fixture(scope="module")
-def seen_set(tiny_set, tmp_path_factory):
-    """The tiny set as if its arcs had lines enough: every named star is usable."""
-    work = tmp_path_factory.mktemp("pages") / "set"
-    shutil.copytree(tiny_set, work)
-    index = pl.read_parquet(work / "index.parquet")
-    named = pl.col("class") != ""
-    index = index.with_columns(
-        usable=named,
-        pool=pl.when(named).then(pl.lit("labelled")).otherwise(pl.lit("sky")),
-        flags=pl.when(named).then(0).otherwise(int(FiberFlag.SKY_FIBER)).cast(pl.UInt32),
-    )
-    index.write_parquet(work / "index.parquet")
-    settings = SplitSettings()
-    write_split(work / "split.parquet", make_split(index, settings), settings)
-    for fold in range(5):
-        asked = settings.model_copy(update={"kind": "large", "fold": fold})
-        write_split(work / "splits" / f"large-{fold}.parquet", make_split(index, asked), asked)
-    return work
+def page(tiny_set):
+    return set_page(tiny_set)
 
 
-@pytest.fixture(scope="module")
-def page(seen_set):
-    return set_page(seen_set)
+def test_it_is_named_by_the_title(tiny_set, page):
+    assert page_name(tiny_set) == "tiny"
+    assert page.startswith("# The benchmark `tiny`\n\na set of eight fibres.")
 
 
-def test_it_is_named_by_the_title(seen_set, page):
-    assert page_name(seen_set) == "tiny"
-    assert page.startswith("# The benchmark `tiny`\n\na set of ten fibres.")
-
-
-def test_every_split_stands_there_with_its_digest(seen_set, page):
-    paths = [seen_set / "split.parquet", *sorted((seen_set / "splits").iterdir())]
+def test_every_split_stands_there_with_its_digest(tiny_set, page):
+    paths = [tiny_set / "split.parquet", *sorted((tiny_set / "splits").iterdir())]
     assert len(paths) == 6
     for path in paths:
         assert split_digest(read_split(path)) in page
 
 
-def test_counts_are_those_of_the_index(seen_set, page):
-    usable = pl.read_parquet(seen_set / "index.parquet").filter("usable")
+def test_counts_are_those_of_the_index(tiny_set, page):
+    usable = pl.read_parquet(tiny_set / "index.parquet").filter("usable")
     assert page.count(f"{len(usable)} usable rows of 64") == 1
     for name in ("F", "G", "K"):
         rows = usable.filter(pl.col("class") == name)
@@ -68,13 +45,13 @@ def test_counts_are_those_of_the_index(seen_set, page):
     assert sum(counted) == len(usable)
 
 
-def test_what_it_took_is_told(seen_set, page, tmp_path):
-    (call,) = read_makings(seen_set)
+def test_what_it_took_is_told(tiny_set, page, tmp_path):
+    (call,) = read_makings(tiny_set)
     assert call.made == 8
     assert "8 exposures made in" in page
     assert "(1 call)" in page
     untimed = tmp_path / "set"
-    shutil.copytree(seen_set, untimed)
+    shutil.copytree(tiny_set, untimed)
     (untimed / MAKING).unlink()
     assert "is not known" in set_page(untimed)
 
@@ -100,12 +77,12 @@ def test_folds_in_one_table():
     assert pooled[2:] == ["| >30 | 2 | 1 | 2 |", "| 0-30 | 2 | 1 | 2 |"]
 
 
-def test_the_command_writes_pages_whole(seen_set, tmp_path):
+def test_the_command_writes_pages_whole(tiny_set, tmp_path):
     out = tmp_path / "pages"
-    words = ["benchmark", "page", str(seen_set), "--out", str(out), "--no-sources"]
+    words = ["benchmark", "page", str(tiny_set), "--out", str(out), "--no-sources"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
-    assert (out / "benchmark-tiny.md").read_text() == set_page(seen_set)
+    assert (out / "benchmark-tiny.md").read_text() == set_page(tiny_set)
 
 
 def test_another_folder_is_refused(tmp_path):
@@ -113,7 +90,10 @@ def test_another_folder_is_refused(tmp_path):
         set_page(tmp_path)
 
 
-def test_a_set_of_nothing_is_refused(tiny_set):
-    """Its arcs have too few lines, so every frame is refused."""
+def test_a_set_of_nothing_is_refused(tiny_set, tmp_path):
+    work = tmp_path / "set"
+    shutil.copytree(tiny_set, work)
+    index = pl.read_parquet(work / "index.parquet").with_columns(usable=False)
+    index.write_parquet(work / "index.parquet")
     with pytest.raises(StoreError, match="usable rows"):
-        set_page(tiny_set)
+        set_page(work)
