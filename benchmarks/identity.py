@@ -208,7 +208,8 @@ def wavelength_rows(rng, size, arm, far, tries):
         yield arm, f"{far:g}", name, source, f"{np.mean(rms):.3f}", f"{np.max(rms):.3f}"
 
 
-def write_page(asked):
+def measure(asked):
+    """The four tables of the page, by name."""
     rng = np.random.default_rng(asked.seed)
     size = (asked.fibers, asked.rows)
     least = StripeSettings(row_start=0, row_stop=asked.rows).min_identity
@@ -218,26 +219,34 @@ def write_page(asked):
     ]
     head = ("reference", "cases", "refused", "frames with a wrong label (95% limit)")
     head += ("wrong labels", "confidence: least, 1st percentile, median")
-    identity = table(head, cells)
-    traces = table(
-        ("traces", "rms, px", "median fibre", "worst fibre", "width rms, %"),
-        [trace_row(rng, *size, case) for case in TRACES],
-    )
-    shifts = table(
-        ("sky, e a row", "shift rms, px", "stretch rms", "worst fibre's mean centre, px"),
-        [shift_row(rng, *size, level, asked.tries) for level in (20.0, 60.0, 200.0)],
-    )
-    waves = table(
-        ("arm", "truth off nominal", "measured on", "source said", "rms, px", "worst frame, px"),
-        [
-            row
-            for arm in ("blue", "red")
-            for far in (1.0, 0.1)
-            for row in wavelength_rows(rng, (10, 3300), arm, far, 6)
-        ],
-    )
-    command = f"python benchmarks/identity.py --cases {asked.cases} --fibers {size[0]} "
-    command += f"--rows {size[1]} --tries {asked.tries} --seed {asked.seed}"
+    where = ("arm", "truth off nominal")
+    return {
+        "identity": table(head, cells),
+        "traces": table(
+            ("traces", "rms, px", "median fibre", "worst fibre", "width rms, %"),
+            [trace_row(rng, *size, case) for case in TRACES],
+        ),
+        "shifts": table(
+            ("sky, e a row", "shift rms, px", "stretch rms", "worst fibre's mean centre, px"),
+            [shift_row(rng, *size, level, asked.tries) for level in (20.0, 60.0, 200.0)],
+        ),
+        "waves": table(
+            (*where, "measured on", "source said", "rms, px", "worst frame, px"),
+            [
+                row
+                for arm in ("blue", "red")
+                for far in (1.0, 0.1)
+                for row in wavelength_rows(rng, (10, 3300), arm, far, 6)
+            ],
+        ),
+    }
+
+
+def write_page(asked):
+    found, size = measure(asked), f"{asked.fibers} fibres of {asked.rows} rows"
+    least = StripeSettings(row_start=0, row_stop=asked.rows).min_identity
+    command = f"python benchmarks/identity.py --cases {asked.cases} --fibers {asked.fibers} "
+    command += f"--rows {asked.rows} --tries {asked.tries} --seed {asked.seed}"
     text = f"""# Which fibre is which, where it runs, and at which wavelength
 
 Made by `{command}`.
@@ -248,20 +257,20 @@ Geometry of `lamost-lrs`, 250 fibres in blocks of 25. Each case draws a throughp
 {DEAD} dead fibres and a drift of {100 * DRIFT:.0f}% a fibre; the reference has other dead fibres.
 A frame below {least} is refused. The limit is Clopper and Pearson's, of the frames taken.
 
-{identity}
+{found["identity"]}
 
 ## Traces
-{size[0]} fibres of {size[1]} rows, Moffat profiles, 30,000 electrons a row times 0.6 to 1.2;
+{size}, Moffat profiles, 30,000 electrons a row times 0.6 to 1.2;
 target 0.01 px. Bow 2 px and tilt 1.5 px where the line says nothing, 12 and 8 px where strong; the
 saturated column runs between two fibres, 8 px from the nearer one.
 
-{traces}
+{found["traces"]}
 
 ## Shift and stretch on the exposure
 The sky gives the only light; {asked.tries} exposures a line, moved by up to 3 px and stretched by
 5e-4; target 0.05 px.
 
-{shifts}
+{found["shifts"]}
 
 ## Wavelengths
 10 fibres of 3300 rows; truth lies off the nominal by an offset (6 px), a bend along rows (4 px)
@@ -271,7 +280,7 @@ of the rows, as in red: one surface of degree 4 over rows and 2 over fibres. Whe
 they only move them, by some pixels at most (blue has one line); where nothing was measured the
 source says "nominal". Without an arc every fibre is flagged.
 
-{waves}
+{found["waves"]}
 """
     asked.output.write_text(text, encoding="utf-8")
     print(text)
