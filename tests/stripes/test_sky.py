@@ -74,3 +74,18 @@ def test_each_fiber_s_sky_is_scaled(field, rng):
     plain = np.abs(true[6:] - 1.0).mean()
     assert np.abs(found.scale[6:] - true[6:]).mean() < 0.8 * plain
     assert 0.8 < found.scatter < 1.2
+
+
+def test_noise_among_crowded_lines_does_not_make_the_sky_of_faint_stars_smaller(rng):
+    """A median over a crowd of lines is lifted by noise, that of what is left is not."""
+    n, rows = 60, 1500
+    wave = 8000.0 + 0.8 * np.arange(rows) + rng.uniform(-0.2, 0.2, (n, 1))
+    places = np.random.default_rng(2).uniform(8000, 9200, 90)
+    lines = np.exp(-0.5 * ((wave[..., None] - places) / 1.7) ** 2).sum(axis=-1)
+    sky = 300.0 + 400.0 * lines
+    variance = sky + 150.0
+    light = sky + 20.0 + rng.normal(size=sky.shape) * np.sqrt(variance)
+    used = np.arange(n) < 20
+    light[used] -= 20.0
+    found = measure_sky(light, 1.0 / variance, wave, np.ones((n, rows)), used)
+    assert np.mean(found.scale[~used]) == pytest.approx(1.0, abs=0.008)  # else .983

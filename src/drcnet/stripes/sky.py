@@ -180,8 +180,10 @@ def _scales(
     own = np.where(dark, 0.0, np.fmax(own, 0.0))
     weight = np.where(np.isfinite(light), ivar[seen], 0.0).astype(np.float64)
     light = np.where(weight > 0, light, model)
+    # Noise would lift the median of crowded lines: what is left beside the model has none.
+    left = light[~dark] - model[~dark]
     model[~dark] -= _running_median(model[~dark])
-    light[~dark] -= _running_median(light[~dark])
+    light[~dark] = model[~dark] + left - _running_median(left)
     # Away from lines only the star's own lines would speak.
     line = model > 3.0 / np.sqrt(np.maximum(weight, 1e-30))
     weight = np.where(line | dark[:, None], weight, 0.0)
