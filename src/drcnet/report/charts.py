@@ -23,13 +23,16 @@ _COLORS = 7
 _PERCENT = tuple((v / 10, f"{v / 10:.1f}") for v in range(0, 11, 2))
 
 
-def accuracy_chart(scores: pl.DataFrame) -> str:
+def accuracy_chart(scores: pl.DataFrame, drawn: Sequence[str] | None = None) -> str:
     """Draw accuracy by S/N interval: runs, majority line, published values.
 
     Parameters
     ----------
     scores : DataFrame
         As in `evaluate.Evaluation`.
+    drawn : sequence of str, optional
+        Runs that get a colour, at most seven of them; the others are thin lines, named where they
+        are pointed at. All of them if not given.
 
     Returns
     -------
@@ -39,9 +42,11 @@ def accuracy_chart(scores: pl.DataFrame) -> str:
     names = order_intervals(set(scores["interval"]) - {"all"})[::-1]
     place = {name: float(i) for i, name in enumerate(names)}
     tested = scores.filter(pl.col("interval").is_in(names) & (pl.col("n_rows") > 0))
-    runs = scores["run"].unique(maintain_order=True).to_list()
+    runs, rest = _split(scores, drawn)
     gap = min(0.1, 0.5 / max(len(runs), 1))
-    series = [_majority(tested, place)]
+    thin = ((run, tested.filter(pl.col("run") == run)) for run in rest)
+    series = _rest([(r, [place[i] for i in t["interval"]], t["accuracy"]) for r, t in thin])
+    series.append(_majority(tested, place))
     for number, run in enumerate(runs):
         rows = tested.filter(pl.col("run") == run).to_dicts()[::-1]
         shift = gap * (number - (len(runs) - 1) / 2)
@@ -65,13 +70,15 @@ def accuracy_chart(scores: pl.DataFrame) -> str:
     return line_chart(series, x, Axis("accuracy", floor, 1.0, ticks), "Accuracy by S/N interval")
 
 
-def curve_chart(curves: pl.DataFrame) -> str:
+def curve_chart(curves: pl.DataFrame, drawn: Sequence[str] | None = None) -> str:
     """Draw accuracy as a smooth curve against S/N.
 
     Parameters
     ----------
     curves : DataFrame
         As in `comparison.accuracy_curve`, several runs.
+    drawn : sequence of str, optional
+        As for `accuracy_chart`.
 
     Returns
     -------
@@ -80,8 +87,9 @@ def curve_chart(curves: pl.DataFrame) -> str:
     """
     if curves.is_empty():
         return ""
-    runs = curves["run"].unique(maintain_order=True).to_list()
-    series = []
+    runs, rest = _split(curves, drawn)
+    thin = ((run, curves.filter(pl.col("run") == run)) for run in rest)
+    series = _rest([(r, t["snrr"].log10().to_list(), t["accuracy"]) for r, t in thin])
     for number, run in enumerate(runs):
         rows = curves.filter(pl.col("run") == run)
         place = [math.log10(v) for v in rows["snrr"]]
@@ -102,9 +110,8 @@ def curve_chart(curves: pl.DataFrame) -> str:
                 titles,
             )
         )
-    low, high = (float(f(s.x)) for f, s in ((min, series[0]), (max, series[0])))
-    low = min(low, *(min(s.x) for s in series))
-    high = max(high, *(max(s.x) for s in series))
+    every = [value for one in series for value in one.x]
+    low, high = float(min(every)), float(max(every))
     steps = (2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000)
     ticks = [(math.log10(s), str(s)) for s in steps if low <= math.log10(s) <= high]
     x = Axis("S/N (snrr), logarithmic", low, max(high, low + 0.01), ticks)
@@ -268,22 +275,26 @@ def level_chart(table: pl.DataFrame, kind: str, runs: Sequence[str]) -> str:
     return line_chart(series, x, Axis("accuracy", 0.0, 1.0, _PERCENT), f"Accuracy under {label}")
 
 
-def risk_chart(risk: pl.DataFrame) -> str:
+def risk_chart(risk: pl.DataFrame, drawn: Sequence[str] | None = None) -> str:
     """Draw accuracy against the share of spectra that are given a class.
 
     Parameters
     ----------
     risk : DataFrame
         As in `evaluate.doubt.risk_table`, several runs; its rows of all S/N are drawn.
+    drawn : sequence of str, optional
+        As for `accuracy_chart`.
 
     Returns
     -------
     str
         HTML.
     """
-    series = []
     whole = risk.filter(pl.col("interval") == "all").drop_nulls("accuracy")
-    for number, run in enumerate(whole["run"].unique(maintain_order=True)):
+    runs, rest = _split(whole, drawn)
+    thin = ((run, whole.filter(pl.col("run") == run)) for run in rest)
+    series = _rest([(r, t["kept"].to_list(), t["accuracy"]) for r, t in thin])
+    for number, run in enumerate(runs):
         rows = whole.filter(pl.col("run") == run)
         titles = [
             f"{run}: {r['accuracy']:.3f} of the surest {r['kept']:.0%} "
@@ -292,10 +303,24 @@ def risk_chart(risk: pl.DataFrame) -> str:
         ]
         kept, right = rows["kept"].to_list(), rows["accuracy"].to_list()
         series.append(Series(run, f"s{number % _COLORS}", kept, right, titles=titles))
-    floor = min([0.6, *(math.floor(10 * min(s.y)) / 10 for s in series)])
+    floor = min([0.6, *(math.floor(10 * min(s.y)) / 10 for s in series if len(s.y))])
     ticks = [(v, text) for v, text in _PERCENT if v >= floor]
     x = Axis("share of spectra given a class", 0.0, 1.0, _PERCENT)
     return line_chart(series, x, Axis("accuracy of those", floor, 1.0, ticks), "Reject option")
+
+
+def _split(table: pl.DataFrame, drawn: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """Runs that get a colour, in the order asked for, and the others."""
+    runs = table["run"].unique(maintain_order=True).to_list()
+    shown = runs if drawn is None else [name for name in drawn if name in runs]
+    return shown, [name for name in runs if name not in shown]
+
+
+def _rest(lines: Sequence[tuple[str, Sequence[float], pl.Series]]) -> list[Series]:
+    """Runs without a colour: thin lines, and one entry of the legend for all of them."""
+    found = [Series("", "rest", x, y.to_list(), hint=run) for run, x, y in lines]
+    name = f"{len(found)} other runs (point at a line)"
+    return [*found, Series(name, "rest", [], [])] if found else []
 
 
 def _majority(tested: pl.DataFrame, place: dict[str, float]) -> Series:

@@ -22,6 +22,7 @@ from drcnet.evaluate.runs import Run, order_intervals, read_run
 from drcnet.instruments import load_instrument
 from drcnet.provenance import atomic_write
 from drcnet.report import charts, products, story
+from drcnet.report.claims import claims_section
 
 __all__ = ["report"]
 
@@ -39,9 +40,12 @@ class _Sources:
     @property
     def kind(self) -> str:
         """'simulated' or 'real' by the night's truth table; 'unknown' without a night."""
-        if self.night is None:
+        night = self.night
+        if night is None and self.store is not None and isinstance(self.store.work, Path):
+            night = self.store.work / "night"  # a benchmark set brings its own, without frames
+        if night is None or not night.is_dir():
             return "unknown"
-        return "simulated" if (self.night / "truth").is_dir() else "real"
+        return "simulated" if (night / "truth").is_dir() else "real"
 
 
 def report(
@@ -99,6 +103,7 @@ def _render(evaluation: Evaluation, sources: _Sources, title: str) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    drawn = story.drawn_runs(evaluation)
     environment.filters |= {
         "number": _number,
         "signed": _signed,
@@ -111,13 +116,16 @@ def _render(evaluation: Evaluation, sources: _Sources, title: str) -> str:
         kind=sources.kind,
         draws=sources.settings.bootstrap,
         coverage=sources.settings.confidence,
+        many=len(evaluation.runs) > story.MANY,
+        best_run=story.best_run(evaluation),
         sentences=story.summary_sentences(evaluation),
         pictures=_pictures(evaluation, sources),
         results=_results(evaluation),
         per_run=[_run_section(run, evaluation) for run in evaluation.runs],
         comparisons=_comparisons(evaluation),
-        accuracy_chart=charts.accuracy_chart(evaluation.scores),
-        curve_chart=charts.curve_chart(evaluation.curves),
+        claims=claims_section(evaluation, sources.settings),
+        accuracy_chart=charts.accuracy_chart(evaluation.scores, drawn),
+        curve_chart=charts.curve_chart(evaluation.curves, drawn),
         notes=story.misreadings(evaluation),
         robustness=products.robustness_section(evaluation.runs),
         saliency=products.saliency_section(evaluation.runs),
@@ -197,6 +205,7 @@ def _run_section(run: Run, evaluation: Evaluation) -> dict[str, Any]:
         "provenance": _json(run.card.get("provenance", {})) if run.card else "",
         "scores": scores.to_dicts(),
         "classes": run.classes,
+        "accuracy": scores.row(-1, named=True)["accuracy"],
         "class_lines": _class_lines(evaluation.classes.filter(mine), names),
         "matrices": [_matrix(confusion, name) for name in names if name != "all"],
         "training": charts.training_chart(run),
@@ -235,10 +244,14 @@ def _card_lines(run: Run) -> dict[str, str]:
 
 
 def _comparisons(evaluation: Evaluation) -> dict[str, Any] | None:
-    """One row a pair, one column an interval."""
+    """One row a pair, one column an interval; of many runs the best one less each other."""
     table = evaluation.comparisons
     if table.is_empty():
         return None
+    if len(evaluation.runs) > story.MANY:
+        best = story.best_run(evaluation)
+        table = table.filter((pl.col("first") == best) | (pl.col("second") == best))
+        table = table.with_columns(**_turned(pl.col("first") != best))
     names = table["interval"].unique(maintain_order=True).to_list()
     pairs = []
     for (first, second), rows in table.group_by(["first", "second"], maintain_order=True):
@@ -246,6 +259,19 @@ def _comparisons(evaluation: Evaluation) -> dict[str, Any] | None:
         cells = [found.get(name) for name in names]
         pairs.append({"first": first, "second": second, "cells": cells})
     return {"intervals": names, "pairs": pairs}
+
+
+def _turned(which: pl.Expr) -> dict[str, pl.Expr]:
+    """Columns of a comparison, its second run first where `which` says so."""
+    swaps = (("first", "second"), ("only_first", "only_second"))
+    mirrored = (("difference", "difference"), ("difference_low", "difference_high"))
+    found = {}
+    for pairs, sign in ((swaps, 1), (mirrored, -1)):
+        for a, b in pairs:
+            for own, other in ((a, b), (b, a)):
+                value = pl.col(other) if sign == 1 else -pl.col(other)
+                found[own] = pl.when(which).then(value).otherwise(own)
+    return found
 
 
 def _pooled(evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -8,11 +8,13 @@ import numpy as np
 import polars as pl
 
 from drcnet.checkpoint import load_classifier
-from drcnet.config import PrepareSettings
+from drcnet.config import EvaluateSettings, PrepareSettings
 from drcnet.dataset.split import read_split
 from drcnet.dataset.store import Store, open_store
 from drcnet.evaluate import figures
+from drcnet.evaluate.claims import claims_note
 from drcnet.evaluate.evaluate import Evaluation, assess, settings_of
+from drcnet.evaluate.judge import paper_claims
 from drcnet.evaluate.paper import check_consistency, table_1, table_2, table_3, table_4_and_5
 from drcnet.evaluate.runs import Run, order_intervals, read_run
 from drcnet.evaluate.style import new_figure
@@ -58,7 +60,8 @@ def write_paper(
     -------
     list of Path
         The files. Tables 2 to 5, the check of the published numbers and Figure 7 need the runs
-        alone; Figures 5 and 6 a run of that model.
+        alone; `claims` runs of the models that the paper makes claims about; Figures 5 and 6 a
+        run of that model.
 
     Raises
     ------
@@ -70,7 +73,7 @@ def write_paper(
     inputs = {run.name: file_digest(run.folder / "predictions.parquet") for run in evaluation.runs}
     origin = make_provenance(settings.model_dump(mode="json"), inputs=inputs, seed=settings.seed)
     store = open_store(Path(work)) if work is not None else None
-    tables = _tables(evaluation, store)
+    tables = _tables(evaluation, store, settings)
     drawn = _run_figures(evaluation)
     if store is not None:
         drawn |= _store_figures(store, evaluation.runs[0])
@@ -86,7 +89,9 @@ def write_paper(
     return written
 
 
-def _tables(evaluation: Evaluation, store: Store | None) -> dict[str, tuple[pl.DataFrame, str]]:
+def _tables(
+    evaluation: Evaluation, store: Store | None, settings: EvaluateSettings
+) -> dict[str, tuple[pl.DataFrame, str]]:
     scores, classes = evaluation.scores, evaluation.classes
     found = {"table-2": (_recipes(evaluation.runs), "Hyperparameters: the paper's, and ours.")}
     if store is not None:
@@ -105,6 +110,10 @@ def _tables(evaluation: Evaluation, store: Store | None) -> dict[str, tuple[pl.D
             f"Precision by class and accuracy of {run.name} by S/N interval; ours.",
         )
     found["table-4-5-published"] = (table_4_and_5(), "Tables 4 and 5 as published.")
+    claims = paper_claims(evaluation.runs, settings)
+    if len(claims):
+        rule = claims_note(settings.confidence)
+        found["claims"] = (claims, f"The paper's claims asked of these runs. {rule}")
     check = check_consistency(search=True)
     found["published-check"] = (check, "The published numbers checked against each other.")
     return found

@@ -9,7 +9,7 @@ import polars as pl
 from drcnet.errors import RunError
 from drcnet.evaluate.evaluate import Evaluation
 from drcnet.evaluate.runs import Run, order_intervals
-from drcnet.report import charts, maps
+from drcnet.report import charts, maps, story
 
 __all__ = ["doubt_section", "looked_at", "robustness_section", "saliency_section"]
 
@@ -145,7 +145,7 @@ def doubt_section(evaluation: Evaluation) -> dict[str, Any] | None:
             ]
             for name, mine in ((name, pl.col("run") == name) for name in calibrated)
         },
-        "risk": charts.risk_chart(evaluation.risk),
+        "risk": charts.risk_chart(evaluation.risk, story.drawn_runs(evaluation)),
         "outsiders": _outsiders(evaluation.runs),
     }
 

@@ -7,9 +7,15 @@ from typing import Any
 import polars as pl
 
 from drcnet.evaluate.evaluate import Evaluation
+from drcnet.evaluate.judge import training_of
 from drcnet.stripes.flags import MEANINGS, FiberFlag, flag_names
 
-__all__ = ["best_run", "flag_counts", "misreadings", "summary_sentences"]
+__all__ = ["MANY", "best_run", "drawn_runs", "flag_counts", "misreadings", "summary_sentences"]
+
+MANY = 7
+"""More runs than there are colours: then some of them stand for all in charts and tables."""
+
+_FIRST = ("drcnet", "rcnet", "logreg", "ffcnn")  # the paper's models, and the bar for all
 
 
 def best_run(evaluation: Evaluation, interval: str = "all") -> str:
@@ -31,6 +37,39 @@ def best_run(evaluation: Evaluation, interval: str = "all") -> str:
         (pl.col("interval") == interval) & pl.col("accuracy").is_not_nan()
     )
     return str(rows.sort("accuracy", descending=True, maintain_order=True)["run"][0])
+
+
+def drawn_runs(evaluation: Evaluation) -> list[str]:
+    """Choose the runs that get a colour in the charts.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        The numbers.
+
+    Returns
+    -------
+    list of str
+        All of them where there are no more than `MANY`; else so many, in the page's order: the
+        best over all S/N, one with and one without noise in training of the paper's models and of
+        the linear baseline, the best of each interval, then the best of the others.
+    """
+    names = [run.name for run in evaluation.runs]
+    if len(names) <= MANY:
+        return names
+    whole = evaluation.scores.filter(pl.col("interval") == "all").drop_nans("accuracy")
+    order = whole.sort("accuracy", descending=True, maintain_order=True)["run"].to_list()
+    tested = evaluation.scores.filter((pl.col("n_rows") > 0) & (pl.col("interval") != "all"))
+    best = [best_run(evaluation, name) for name in tested["interval"].unique(maintain_order=True)]
+    wanted: dict[tuple[str, str], str] = {}
+    for run in evaluation.runs:
+        if run.model in _FIRST:
+            wanted.setdefault((run.model, training_of(run)), run.name)
+    models = sorted(wanted, key=lambda key: _FIRST.index(key[0]))
+    chosen = list(dict.fromkeys([*order[:1], *(wanted[key] for key in models), *best, *order]))[
+        :MANY
+    ]
+    return [name for name in names if name in chosen]
 
 
 def summary_sentences(evaluation: Evaluation) -> list[str]:

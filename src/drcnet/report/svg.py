@@ -67,7 +67,7 @@ class Series:
     label : str
         Its name in the legend; an empty one stays out of it.
     style : str
-        CSS class of the colour: 's0' to 's6', 'majority', 'paper', 'guide'.
+        CSS class of the colour: 's0' to 's6', 'rest', 'majority', 'paper', 'guide'.
     x, y : sequence of float
         Points, finite.
     low, high : sequence of float
@@ -78,6 +78,8 @@ class Series:
         Which marker; None draws a line without markers.
     line : bool
         Whether to join the points.
+    hint : str
+        What the line as a whole says when pointed at.
     """
 
     label: str
@@ -89,6 +91,7 @@ class Series:
     titles: Sequence[str] = field(default=())
     marker: int | None = None
     line: bool = True
+    hint: str = ""
 
 
 def line_chart(series: Sequence[Series], x: Axis, y: Axis, description: str) -> str:
@@ -151,7 +154,10 @@ def _frame(x: Axis, y: Axis) -> list[str]:
 
 def _draw(one: Series, x: Axis, y: Axis) -> list[str]:
     points = [(_across(x, a), _down(y, b)) for a, b in zip(one.x, one.y, strict=True)]
-    parts = [f'<g class="{one.style}">']
+    if not points:
+        return []
+    told = f"<title>{escape(one.hint)}</title>" if one.hint else ""
+    parts = [f'<g class="{one.style}">{told}']
     if one.low and one.marker is None:
         parts.append(_band(one, x, y))
     elif one.low:
