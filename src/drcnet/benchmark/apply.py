@@ -13,6 +13,7 @@ from drcnet.dataset.split import read_split, split_digest, split_file
 from drcnet.dataset.store import Store, open_store
 from drcnet.errors import StoreError
 from drcnet.provenance import atomic_write, digest, make_provenance
+from drcnet.train.predictions import predictions_table
 
 __all__ = ["apply_run"]
 
@@ -80,7 +81,7 @@ def apply_run(
         parts.append(classifier.probabilities(samples.x.numpy()))
         if progress is not None:
             progress("predict", min(start + _ROWS, len(tested)), len(tested))
-    table = _table(tested, store, np.concatenate(parts), classifier.card.classes)
+    table = predictions_table(tested, store, np.concatenate(parts), classifier.card.classes)
     origin = make_provenance(
         {"run": Path(run).name, "split": path.name},
         inputs={
@@ -103,18 +104,3 @@ def _check(classifier: Classifier, store: Store) -> None:
     for name, wanted in (("instrument", card.instrument), ("stripes", dict(card.stripes))):
         if prepared[name] != wanted:
             raise StoreError(store.work, f"{name} as in {classifier.run}", f"{prepared[name]}")
-
-
-def _table(
-    tested: pl.DataFrame, store: Store, probability: np.ndarray, classes: tuple[str, ...]
-) -> pl.DataFrame:
-    """Lay predictions out as docs/conventions.md says."""
-    subclass = store.index.select(pl.col("row").cast(tested["row"].dtype), "subclass")
-    rows = tested.join(subclass, on="row", how="left", maintain_order="left")
-    predicted = np.array(classes)[probability.argmax(axis=1)]
-    return rows.select(
-        "row", "star", "class", "subclass", "snrr", "interval", "part"
-    ).with_columns(
-        pl.Series("predicted", predicted.tolist(), dtype=pl.String),
-        *(pl.Series(f"p_{name}", probability[:, k]) for k, name in enumerate(classes)),
-    )

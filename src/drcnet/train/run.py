@@ -33,6 +33,7 @@ from drcnet.provenance import atomic_write, make_provenance
 from drcnet.train.loop import fit_network, write_log
 from drcnet.train.machine import describe_machine, pick_precision
 from drcnet.train.parts import Parts
+from drcnet.train.predictions import predictions_table
 from drcnet.train.processes import Processes
 from drcnet.train.recipe import make_loss
 from drcnet.train.summary import TrainSummary, summarize
@@ -279,7 +280,16 @@ def _write_predictions(
         found["train"] = [_probabilities(model, data.train.x, device, data.normalize)]
     else:
         found["train"] = _predict_part(task, model, device, "train", progress)
-    tables = [_table(task, part, np.concatenate(p)) for part, p in found.items() if p]
+    tables = [
+        predictions_table(
+            task.split.filter(pl.col("part") == part).sort("row"),
+            task.store,
+            np.concatenate(pieces),
+            task.classes,
+        )
+        for part, pieces in found.items()
+        if pieces
+    ]
     table = pl.concat(tables).sort("row")
     with atomic_write(run / "predictions.parquet") as path:
         table.write_parquet(path, metadata={"drcnet": json.dumps(_provenance(task))})
@@ -316,20 +326,6 @@ def _probabilities(
     model: nn.Module, x: torch.Tensor, device: torch.device, how: str
 ) -> NDArray[np.float64]:
     return softmax(predict(model, x, device, how=how))
-
-
-def _table(task: Task, part: str, probability: NDArray[np.float64]) -> pl.DataFrame:
-    """Join one part's probabilities, which stand in the order of its rows."""
-    rows = task.split.filter(pl.col("part") == part).sort("row")
-    subclass = task.store.index.select(pl.col("row").cast(rows["row"].dtype), "subclass")
-    rows = rows.join(subclass, on="row", how="left", maintain_order="left")
-    predicted = np.array(task.classes)[probability.argmax(axis=1)]
-    return rows.select(
-        "row", "star", "class", "subclass", "snrr", "interval", "part"
-    ).with_columns(
-        pl.Series("predicted", predicted.tolist(), dtype=pl.String),
-        *(pl.Series(f"p_{name}", probability[:, k]) for k, name in enumerate(task.classes)),
-    )
 
 
 def _card(task: Task, data: Data, outcome: Outcome) -> Card:
