@@ -1,6 +1,7 @@
-"""Tables of a benchmark set as Markdown."""
+"""Tables as Markdown: of a benchmark set, and any other."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import polars as pl
 
@@ -16,15 +17,19 @@ def markdown(table: pl.DataFrame) -> str:
     Parameters
     ----------
     table : DataFrame
-        Of texts and whole numbers.
+        Any.
 
     Returns
     -------
     str
-        One line a row.
+        One line a row; numbers with three digits after the point where they are not whole.
     """
+
+    def cell(value: Any) -> str:
+        return f"{value:.3f}" if isinstance(value, float) else str(value)
+
     lines = ["| " + " | ".join(table.columns) + " |", "|---" * len(table.columns) + "|"]
-    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in table.iter_rows()]
+    lines += ["| " + " | ".join(cell(v) for v in row) + " |" for row in table.iter_rows()]
     return "\n".join(lines) + "\n"
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from drcnet.benchmark.tables import markdown
 from drcnet.evaluate.style import COLORS, new_figure
-from drcnet.experiments.markdown import table_text
 from drcnet.experiments.realism import SUBCLASSES, Realism
 from drcnet.experiments.rest_spectra import JOINT, common_grid
 from drcnet.provenance import atomic_write
@@ -134,13 +134,13 @@ def write_realism(found: Realism, folder: Path) -> Path:
         _classifier_table(found.classifier),
         _verdict(found.classifier),
         _SPECTRA,
-        table_text(found.spectra),
+        markdown(found.spectra),
         _SHAPE,
         _shape_text(found.snr_shape),
         _SKY,
-        table_text(found.sky),
+        markdown(found.sky),
         _CHIPS,
-        table_text(found.ccd),
+        markdown(found.ccd),
         _READING,
         _MISSING,
     ]

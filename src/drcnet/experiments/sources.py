@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from drcnet.benchmark.tables import markdown
 from drcnet.dataset.store import open_store
 from drcnet.errors import StoreError
 from drcnet.experiments.linear import fit_linear, star_interval
-from drcnet.experiments.markdown import table_text
 from drcnet.experiments.rest_spectra import RestSpectra, from_store
 
 __all__ = [
@@ -237,7 +237,7 @@ def sources_text(found: SourceTest) -> str:
         Four tables, each with a line that says what it shows.
     """
     parts = zip(_TITLES, (found.mix, found.told, found.given_away, found.left_out), strict=True)
-    return "\n".join(f"{title}\n\n{table_text(table)}" for title, table in parts)
+    return "\n".join(f"{title}\n\n{markdown(table)}" for title, table in parts)
 
 
 def has_sources(work: Path) -> bool:
