@@ -17,7 +17,6 @@ that `--oracle` names; they are never installed for it, and the work is in `riva
 
 # ruff: noqa: E402 (threads are set before NumPy is loaded)
 import argparse
-import contextlib
 import ctypes
 import importlib.util
 import json
@@ -328,12 +327,11 @@ def memory_row(counts):
 
 def machine():
     """Processor, cores, memory and load, in words."""
-    name = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line for line in lines if line.startswith("model name")).split(":")[1].strip()
+    from drcnet.train.machine import processor_name  # torch: not while anything is measured
+
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}"
+    python = platform.python_version()
+    return f"{processor_name()}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {python}"
 
 
 def draw_all():

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-__all__ = ["describe_machine", "pick_precision"]
+__all__ = ["describe_machine", "pick_precision", "processor_name"]
 
 
 def describe_machine(device: torch.device) -> str:
@@ -25,7 +25,7 @@ def describe_machine(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
-    return f"{_processor()}, {threads} thread{'s' if threads > 1 else ''}"
+    return f"{processor_name()}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def pick_precision(asked: str, device: torch.device) -> Literal["32-true", "bf16-mixed"]:
@@ -51,8 +51,14 @@ def pick_precision(asked: str, device: torch.device) -> Literal["32-true", "bf16
     return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"  # noqa: SLF001
 
 
-def _processor() -> str:
-    """Name the processor as Linux does, or as Python can."""
+def processor_name() -> str:
+    """Name the processor as Linux does, or as Python can.
+
+    Returns
+    -------
+    str
+        Its model.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
