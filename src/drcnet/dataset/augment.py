@@ -19,6 +19,7 @@ from drcnet.dataset.augment_noise import (
     add_noise,
     expected_variance,
     fade,
+    seen_variance,
     sky_error,
     weigh,
 )
@@ -127,13 +128,13 @@ class Augmenter:
         else:
             faded = faded + sky_error(scene, factor, draw.sky_row)
         faded, left = _bend(faded, draw)
-        total, own = expected_variance(x, faded, scene, factor)
+        own = expected_variance(x, faded, scene, factor)[1]
         missing = missing + (1 - left) * factor**2 * own
         before = missing
         faded, missing = self._spill(faded, missing, draw)
         out = add_noise(_strike(faded, draw), missing, draw.seed)
         if self.weighed:
-            out = weigh(out, total + (missing - before))
+            out = weigh(out, seen_variance(x, out, scene, factor) + (missing - before))
         if len(self.beside):
             out = torch.cat([out, self._sky_row(at, draw)], dim=2)
         lost = draw.lost.reshape(*draw.lost.shape, *[1] * (out.ndim - 2))

@@ -14,15 +14,19 @@ from numpy.typing import NDArray
 
 from drcnet.dataset.store import Store
 
-__all__ = ["SKY_CHOICES", "Haze", "differences", "measure_haze"]
+__all__ = ["RAYS", "SKY_CHOICES", "Haze", "differences", "measure_haze"]
 
 SKY_CHOICES = 16
 """Sets of sky errors held a star."""
+
+RAYS = 12
+"""Remains of cosmic rays held an arm of a sky fibre."""
 
 _STRETCH = 250  # rows over which noise and scattered light are taken as even
 _MIN_SKIES = 5
 _OUTER = [0, 1, -2, -1]  # pixels of a stripe that see the least light
 _MAD_TO_SIGMA = 1.4826
+_RAY_SIGMA = 5.0
 _SECOND = 1.5  # variance of a pixel less the mean of the two beside it, over a pixel's
 
 
@@ -111,6 +115,32 @@ class Haze:
         smooth = [np.interp(np.arange(rows), middle, line) for line in level]
         return np.asarray(smooth, dtype=np.float32)
 
+    def rays(self, arm: int, *, summed: bool) -> NDArray[np.float32]:
+        """Find what the mask missed of cosmic rays in the sky fibres.
+
+        In a bright star they drown; in a star as faint as the sky they are there.
+
+        Parameters
+        ----------
+        arm : int
+            0 blue, 1 red.
+        summed : bool
+            In the aperture sum, rather than in the optimal light.
+
+        Returns
+        -------
+        ndarray, shape (`SKY_CHOICES`, `RAYS`, 2), float32
+            Row and electrons of each, one sky fibre after the other as in `sky_errors`; zeros
+            where there are no more, or too few fibres.
+        """
+        found = np.zeros((SKY_CHOICES, RAYS, 2), np.float32)
+        if len(self.box) < _MIN_SKIES:
+            return found
+        light = (self.box if summed else self.optimal)[:, arm]
+        every = [_missed_rays(a, s) for a, s in zip(light, self.sky[:, arm], strict=True)]
+        found[:] = np.resize(np.array(every), found.shape)
+        return found
+
     def sky_errors(self) -> NDArray[np.float32]:
         """Measure by how much the sky of single fibres differs from the frame's.
 
@@ -146,6 +176,19 @@ def _fit_sky(optimal: NDArray[np.floating], sky: NDArray[np.floating]) -> NDArra
         use = np.isfinite(away) & (away < 4 * _MAD_TO_SIGMA * np.nanmedian(away))
         coef = np.linalg.lstsq((basis * weight[:, None])[use], (left * weight)[use])[0]
     return coef
+
+
+def _missed_rays(light: NDArray[np.floating], sky: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Row and electrons of what stands out of a sky fibre, the brightest first; (`RAYS`, 2)."""
+    weight = 1.0 / np.sqrt(np.maximum(sky, 0.0) + 100.0)
+    basis = np.stack([sky, *differences(sky)], axis=1)
+    left = light - sky - basis @ _fit_sky(light, sky)
+    parts = [part - np.nanmedian(part) for part in np.array_split(left, len(left) // _STRETCH + 1)]
+    left = np.concatenate(parts)
+    spread = _MAD_TO_SIGMA * np.nanmedian(np.abs(left * weight)) / weight
+    out = np.where(left > _RAY_SIGMA * spread, left, 0.0)
+    rows = np.argsort(-out, kind="stable")[:RAYS]
+    return np.stack([np.where(out[rows] > 0, rows, 0), out[rows]], axis=1)
 
 
 def differences(sky: Any) -> tuple[Any, Any]:

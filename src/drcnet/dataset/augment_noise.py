@@ -23,7 +23,11 @@ from drcnet.dataset.augment_haze import differences
 from drcnet.dataset.augment_scene import NODES, Scene
 from drcnet.dataset.store import ROUNDED_TO
 
-__all__ = ["add_noise", "expected_variance", "fade", "sky_error", "weigh"]
+__all__ = ["add_noise", "expected_variance", "fade", "seen_variance", "sky_error", "weigh"]
+
+_SLOPE = 1.1
+"""Variance of an optimal extraction a photon: 1 where light is all noise, 2 / sqrt(3) where it is
+none, for a Gaussian profile."""
 
 
 def fade(x: Tensor, scene: Scene, factor: Tensor) -> tuple[Tensor, Tensor]:
@@ -66,7 +70,10 @@ def fade(x: Tensor, scene: Scene, factor: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def sky_error(scene: Scene, factor: Tensor, pick: Tensor) -> Tensor:
-    """Give each star's sky the error of some sky fibre, as far as fading took its own away.
+    """Give each star the errors of some sky fibre, as far as fading took its own away.
+
+    These are that of the sky, and in spectra what the mask missed of cosmic rays: fainter than
+    the bright star's noise, but not than the faded star's.
 
     Parameters
     ----------
@@ -90,7 +97,12 @@ def sky_error(scene: Scene, factor: Tensor, pick: Tensor) -> Tensor:
     share = share.reshape(*share.shape[:2], *[1] * (glow.ndim - 2), 3)
     first, second = differences(glow)
     error = share[..., 0] * glow + share[..., 1] * first + share[..., 2] * second
-    return error * (1 - factor**2).clamp(min=0).sqrt()
+    error = error * (1 - factor**2).clamp(min=0).sqrt()
+    if not len(scene.fiber_rays):
+        return error
+    rays = scene.fiber_rays[torch.arange(len(pick), device=pick.device), choice]  # (B, 2, n, 2)
+    struck = torch.zeros_like(error).scatter_add(2, rays[..., 0].long(), rays[..., 1])
+    return error + (1 - factor) * struck
 
 
 def add_noise(x: Tensor, variance: Tensor, seed: tuple[int, ...]) -> Tensor:
@@ -163,3 +175,30 @@ def expected_variance(
     if len(scene.sky):
         floor = floor + scene.sky
     return faded + floor, x + floor
+
+
+def seen_variance(x: Tensor, seen: Tensor, scene: Scene, factor: Tensor) -> Tensor:
+    """Say how noisy an extraction would have called a faded star.
+
+    It cannot know the star's light but from the noisy spectrum itself, which it smooths over
+    three rows (see `drcnet.stripes.weights.weigh`).
+
+    Parameters
+    ----------
+    x, seen : Tensor, shape (B, 2, L)
+        Electrons before fading, and after with the noise added; without the sky.
+    scene : Scene
+        Of the same stars.
+    factor : Tensor, broadcastable to `x`
+        The fraction that is left of their light.
+
+    Returns
+    -------
+    Tensor, shape (B, 2, L)
+        Variance.
+    """
+    expected = expected_variance(x, seen, scene, factor)[0]
+    held = torch.cat([seen[..., :1], seen, seen[..., -1:]], dim=-1)
+    smooth = 0.25 * (held[..., :-2] + held[..., 2:]) + 0.5 * seen
+    level, there = ((light + scene.sky).clamp(min=0) for light in (smooth, factor * x))
+    return expected + _SLOPE * torch.nan_to_num(level - there)
