@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from drcnet.calibrate import fading
+from drcnet.calibrate import run as calibrating
 from drcnet.calibrate.fading import Fading, fade_part, relative_snr
 from drcnet.calibrate.outsiders import judge_outsiders, judge_tested
 from drcnet.calibrate.product import FILE, read_calibration
@@ -91,6 +92,23 @@ def test_calibration_is_written_and_read_back(toy, run, settings):
     assert again.temperature == made.temperature
     p = np.array([[0.7, 0.2, 0.1]])
     assert found.sets(p, [15.0]).all(), "an interval that was not calibrated excludes nothing"
+
+
+def test_what_does_not_depend_on_the_model_is_taken_from_another_calibration(
+    toy, run, settings, monkeypatch
+):
+    made = calibrate(run, toy, settings)
+    used, look = [], calibrating._spectra
+    monkeypatch.setattr(calibrating, "_spectra", lambda *given: used.append(1) or look(*given))
+    same = calibrate(run, toy, settings, like=made)
+    assert used == []
+    assert same.space is made.space
+    assert same.surroundings is made.surroundings
+    assert (same.temperature, same.thresholds) == (made.temperature, made.thresholds)
+    other = settings.model_copy(update={"seed": settings.seed + 1})
+    found = calibrate(run, toy, other, like=made)
+    assert used == [1]
+    assert found.space is not made.space
 
 
 def test_a_damaged_or_stale_calibration_is_refused(toy, run, settings):

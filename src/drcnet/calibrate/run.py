@@ -1,5 +1,6 @@
 """A run folder in; its `calibration.json` out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ def calibrate(
     work: Path,
     settings: CalibrateSettings | None = None,
     *,
+    like: Calibration | None = None,
     progress: Progress | None = None,
 ) -> Calibration:
     """Learn how sure a trained model may be from faded validation stars.
@@ -70,6 +72,9 @@ def calibrate(
         The work folder that it was trained on.
     settings : CalibrateSettings, optional
         Defaults if not given.
+    like : Calibration, optional
+        Of another run. Where it was made with the same settings, on the same stars of the same
+        store, what does not depend on the model (most of the work) is taken from it.
     progress : callable, optional
         Called as progress('calibrate', done, total).
 
@@ -108,7 +113,12 @@ def calibrate(
         found = conformal_threshold(p[here], rows.label[here], rows.star[here], settings.coverage)
         thresholds[name] = found
     step("calibrate", 2, _STEPS)
-    space, surroundings = _spectra(store, split, fading)
+    origin = _provenance(settings, store, split, rows)
+    if like is None or not _same_stars(like, card.classes, tuple(thresholds), origin):
+        space, surroundings = _spectra(store, split, fading)
+        factor = _snr_factor(store, split)
+    else:
+        space, surroundings, factor = like.space, like.surroundings, like.snrr_per_snr_red
     calibration = Calibration(
         classes=card.classes,
         weights=card.weights,
@@ -119,12 +129,23 @@ def calibrate(
         surroundings=surroundings,
         false_rejection=settings.false_rejection,
         faintest=settings.faintest,
-        snrr_per_snr_red=_snr_factor(store, split),
-        provenance=_provenance(settings, store, split, rows),
+        snrr_per_snr_red=factor,
+        provenance=origin,
     )
     write_calibration(Path(run), calibration)
     step("calibrate", _STEPS, _STEPS)
     return calibration
+
+
+def _same_stars(
+    like: Calibration,
+    classes: tuple[str, ...],
+    intervals: tuple[str, ...],
+    origin: Mapping[str, Any],
+) -> bool:
+    """Whether spectra were compared with the same ones, faded alike."""
+    known = all(like.provenance.get(key) == origin[key] for key in ("inputs", "settings"))
+    return known and like.classes == classes and tuple(like.thresholds) == intervals
 
 
 def _split(classifier: Classifier, store: Store) -> tuple[pl.DataFrame, tuple[str, ...]]:

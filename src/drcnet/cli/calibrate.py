@@ -46,9 +46,10 @@ def command(
 
     settings = read_settings(config, {}).calibrate
     lines: list[dict[str, Any]] = []
+    found: "Calibration | None" = None
     for run in find_runs(runs):
         with progress_bars(quiet=as_json) as progress:
-            found = calibrate(run, work, settings, progress=progress)
+            found = calibrate(run, work, settings, like=found, progress=progress)
         lines.append({"run": run.name} | _line(found))
         if outsiders is not None:
             table = pl.concat([judge_tested(run, work), judge_outsiders(run, outsiders)])
