@@ -23,7 +23,7 @@ from drcnet.train.task import Data, Task
 
 __all__ = ["Batch", "Bench", "set_up"]
 
-_FIRST = 256  # stars at once where a model begins
+_FIRST = 32  # stars at once where a model begins: more lie in no cache
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Normalised input, labels, and what a model with a loss of its own learns from besides: stars
