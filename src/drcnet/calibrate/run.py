@@ -114,6 +114,7 @@ def calibrate(
         thresholds[name] = found
     step("calibrate", 2, _STEPS)
     origin = _provenance(settings, store, split, rows)
+    surroundings: Mapping[str, Surroundings]
     if like is None or not _same_stars(like, card.classes, tuple(thresholds), origin):
         space, surroundings = _spectra(store, split, fading)
         factor = _snr_factor(store, split)

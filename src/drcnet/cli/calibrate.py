@@ -46,7 +46,7 @@ def command(
 
     settings = read_settings(config, {}).calibrate
     lines: list[dict[str, Any]] = []
-    found: "Calibration | None" = None
+    found: Calibration | None = None
     for run in find_runs(runs):
         with progress_bars(quiet=as_json) as progress:
             found = calibrate(run, work, settings, like=found, progress=progress)
