@@ -1,0 +1,274 @@
+"""How right one can be at low S/N: our models on all folds together, and the limits they meet.
+
+    python benchmarks/low_snr.py FGK RUNS [RUNS ...] --page docs/results/low-snr.md
+
+FGK is the benchmark set, RUNS folders of sweeps over its folds (configs/sweeps/linear-folds.toml,
+configs/sweeps/flagship.toml): run folders LINE-paper-K. A line whose folds are not all there is
+left out and named. All of it follows from their predictions and the set's index; nothing is
+trained here.
+"""
+
+import argparse
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from drcnet.config import EvaluateSettings
+from drcnet.dataset.store import open_store
+from drcnet.evaluate.comparison import compare_runs
+from drcnet.evaluate.metrics import bootstrap_sums, score_run
+from drcnet.evaluate.runs import INTERVALS, order_intervals, read_run
+from drcnet.evaluate.subclasses import away_from_borders
+from drcnet.evaluate.tables import to_markdown
+from drcnet.provenance import atomic_write
+
+FOLD = re.compile(r"^(?P<line>.+)-paper-(?P<fold>\d+)$")
+BRIGHT = 60.0  # S/N from which on noise takes nothing
+
+STORY = """
+Every number is of test stars of `fgk`'s paper split, all folds together, so that each star is
+tested once, by a model that has not seen it. Labels of S/N > 30 only were learnt from. *-noise*:
+the training stars were also shown fainter, by `--augment noise`. 95% intervals are from a
+bootstrap over stars.
+"""
+
+MISREAD = """
+## What a reader would misread
+
+- The intervals of S/N hold the same stars, seen fainter: a model that is wrong about a star's
+  type when it is bright stays so when it is faint. What noise takes is the table *What noise
+  takes*, not the difference to 100%.
+- Rows at S/N 2 and at S/N 9 share the interval 0-10; {faint:.0%} of its rows lie below 5.
+- The stars are real spectra of libraries put through a simulated instrument; sky, neighbours,
+  cosmic rays, traces and their errors are the simulator's (docs/results/realism.md).
+- The set is closed: every star is an F, G or K star. What is none is refused, not classified
+  (`drcnet calibrate`).
+"""
+
+
+def pooled_runs(folders, folds):
+    """Runs of each line put together, and the lines that lack a fold."""
+    found = {}
+    for folder in folders:
+        for path in sorted(folder.iterdir()):
+            match = FOLD.match(path.name)
+            if match and (path / "card.json").is_file():
+                found.setdefault(match["line"], {})[int(match["fold"])] = path
+    runs, short = [], {}
+    for line, paths in found.items():
+        if len(paths) < folds:
+            short[line] = len(paths)
+            continue
+        parts = [read_run(path) for _, path in sorted(paths.items())]
+        together = pl.concat([part.tested for part in parts], how="vertical_relaxed")
+        runs.append(replace(parts[0], name=line, predictions=together, calibration=None))
+    return runs, short
+
+
+def accuracy_table(runs, settings):
+    """Accuracy by interval, away from the borders, and log-likelihood."""
+    rows = []
+    for run in runs:
+        row = {"line": f"`{run.name}`"}
+        for cell in score_run(run, settings, INTERVALS).scores.iter_rows(named=True):
+            low, high = cell["accuracy_low"], cell["accuracy_high"]
+            row[cell["interval"]] = f"{cell['accuracy']:.3f} [{low:.3f}, {high:.3f}]"
+            if cell["interval"] == "all":
+                row["subclasses 2-7"] = f"{cell['core_accuracy']:.3f}"
+                row["log-likelihood"] = f"{-cell['nll']:.3f}"
+        rows.append(row)
+    return pl.DataFrame(rows)
+
+
+def lead_table(first, runs, settings):
+    """By how much one line leads each other, paired by star; in percentage points."""
+    rows = []
+    for run in runs:
+        row = {"against": f"`{run.name}`"}
+        for cell in compare_runs(first, run, settings).iter_rows(named=True):
+            ends = [100 * cell[f"difference{end}"] for end in ("", "_low", "_high")]
+            mark = "" if ends[1] <= 0 <= ends[2] else "*"
+            row[cell["interval"]] = "{:+.1f} [{:+.1f}, {:+.1f}]{}".format(*ends, mark)
+        rows.append(row)
+    return pl.DataFrame(rows)
+
+
+def parameter_limit(index):
+    """How often Teff, log g and [Fe/H] of the literature give the type: by fold, by a logit."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+
+    stars = index.filter("usable").unique("star", maintain_order=True)
+    known = [pl.col(name).is_finite() for name in ("teff", "logg", "feh")]
+    stars = stars.filter(pl.all_horizontal(known))
+    values = [5040 / stars["teff"], stars["logg"], stars["feh"]]
+    seen = np.stack([value.to_numpy() for value in values], axis=1)
+    label, fold = stars["class"].to_numpy(), stars["fold"].to_numpy()
+    right = np.zeros(len(stars), dtype=bool)
+    for number in np.unique(fold):
+        test = fold == number
+        learner = make_pipeline(
+            StandardScaler(), PolynomialFeatures(2), LogisticRegression(C=10, max_iter=5000)
+        )
+        learner.fit(seen[~test], label[~test])
+        right[test] = learner.predict(seen[test]) == label[test]
+    return right, stars["star"].to_list()
+
+
+def interval_of(right, stars, settings):
+    """Mean and bounds of a share over stars, as text and as number."""
+    values = np.stack([np.asarray(right, float), np.ones(len(right))], axis=1)
+    sums = bootstrap_sums(values, stars, settings.bootstrap, np.random.default_rng(settings.seed))
+    share = sums[:, 0] / np.maximum(sums[:, 1], 1)
+    low, high = np.percentile(share, [2.5, 97.5])
+    mean = float(np.mean(right))
+    return mean, f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def border_words(run):
+    """Where the errors of bright stars are."""
+    bright = run.tested.filter(pl.col("snrr") >= BRIGHT)
+    inner = away_from_borders(bright["subclass"])
+    wrong = (bright["class"] != bright["predicted"]).to_numpy()
+    return (
+        f"Of the errors of `{run.name}` at S/N >= {BRIGHT:.0f}, {1 - inner[wrong].mean():.0%} lie "
+        f"within two subclasses of a border, where {1 - inner.mean():.0%} of the rows are and "
+        "where the literature's types of one star differ by as much."
+    )
+
+
+def faint_share(run):
+    """Share of the faintest interval's rows that are fainter than S/N 5."""
+    faint = run.tested.filter(pl.col("interval") == INTERVALS[-1])["snrr"]
+    return float((faint < 5).mean())
+
+
+def noise_table(runs, settings):
+    """How often a faint row is given the class that the same model gave the bright star."""
+    rows = []
+    for run in runs:
+        tested = run.tested
+        bright = (
+            tested.filter(pl.col("snrr") >= BRIGHT)
+            .sort("snrr", descending=True)
+            .unique("star", keep="first", maintain_order=True)
+            .select("star", own="predicted")
+        )
+        both = tested.join(bright, on="star", how="inner")
+        row = {"line": f"`{run.name}`"}
+        for name in order_intervals(both["interval"].unique()):
+            part = both.filter((pl.col("interval") == name) & (pl.col("snrr") < BRIGHT))
+            if len(part):
+                same = (part["predicted"] == part["own"]).to_numpy()
+                row[name] = interval_of(same, part["star"].to_list(), settings)[1]
+        rows.append(row)
+    return pl.DataFrame(rows)
+
+
+def ceilings(runs, index, settings):
+    """Lines of the table of limits, and the highest of them."""
+    best = max(runs, key=lambda run: score_run(run, settings, INTERVALS).scores["accuracy"][-1])
+    bright = best.tested.filter(pl.col("snrr") >= BRIGHT)
+    right = (bright["class"] == bright["predicted"]).to_numpy()
+    mean, text = interval_of(right, bright["star"].to_list(), settings)
+    lines = [(f"`{best.name}` at S/N >= {BRIGHT:.0f}, where noise takes nothing", text)]
+    told, stars = parameter_limit(index)
+    share, words = interval_of(told, stars, settings)
+    lines.append(
+        ("Teff, log g and [Fe/H] of the literature (quadratic logit, by fold): no noise", words)
+    )
+    same = bright.filter(pl.col("star").is_in(stars))
+    own = interval_of((same["class"] == same["predicted"]).to_numpy(), same["star"], settings)[1]
+    lines.append((f"`{best.name}` on the same stars, S/N >= {BRIGHT:.0f}", own))
+    return pl.DataFrame(lines, schema=["limit", "accuracy"], orient="row"), max(mean, share)
+
+
+def gap_table(runs, bar, ceiling, settings):
+    """Which share of the gap between the bar and the ceiling each line closes."""
+    base = dict(score_run(bar, settings, INTERVALS).scores.select("interval", "accuracy").rows())
+    rows = []
+    for run in runs:
+        own = dict(
+            score_run(run, settings, INTERVALS).scores.select("interval", "accuracy").rows()
+        )
+        row = {"line": f"`{run.name}`"}
+        for name in INTERVALS:
+            gap = ceiling - base[name]
+            row[name] = f"{(own[name] - base[name]) / gap:.0%}" if gap > 0 else "no gap"
+        rows.append(row)
+    return pl.DataFrame(rows)
+
+
+def page(args, runs, short, settings):
+    """Write everything down."""
+    index = open_store(args.work).index
+    named = {run.name: run for run in runs}
+    flagship, bar = named[args.flagship], named[args.bar]
+    others = [run for run in runs if run is not flagship]
+    limits, ceiling = ceilings(runs, index, settings)
+    command = "python benchmarks/low_snr.py FGK RUNS ... --page docs/results/low-snr.md"
+    left = ", ".join(f"`{line}` ({count} folds)" for line, count in short.items())
+    parts = [
+        "# Right at low S/N",
+        (
+            f"    {command}\n\nwrites this page, prose and all, from runs of "
+            "`drcnet sweep` with configs/sweeps/linear-folds.toml and configs/sweeps/flagship.toml."
+        ),
+        STORY,
+        "## All folds together",
+        to_markdown(accuracy_table(runs, settings)),
+        f"Not all folds there, so left out: {left}." if left else "",
+        (
+            f"## How far `{flagship.name}` leads\n\nPercentage points, paired by star; * where the "
+            "95% interval excludes 0."
+        ),
+        to_markdown(lead_table(flagship, others, settings)),
+        "## How good can anyone be?",
+        border_words(flagship),
+        to_markdown(limits),
+        (
+            f"Share of the gap between `{bar.name}` and the highest of these, {ceiling:.3f}, that "
+            "each line closes:"
+        ),
+        to_markdown(gap_table([run for run in runs if run is not bar], bar, ceiling, settings)),
+        (
+            "## What noise takes\n\nHow often a fainter row of a star is given the class that the "
+            f"same model gives the star at S/N >= {BRIGHT:.0f}: no label has a part in it."
+        ),
+        to_markdown(noise_table(runs, settings)),
+        MISREAD.format(faint=faint_share(flagship)),
+    ]
+    text = "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+    if args.page:
+        with atomic_write(args.page) as path:
+            path.write_text(text, encoding="utf-8")
+    print(text)
+
+
+def main():
+    """Read the command line and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("work", type=Path, help="the benchmark set")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of sweeps over its folds")
+    parser.add_argument("--flagship", default="hornenet-noise")
+    parser.add_argument("--bar", default="logreg-sky-noise")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--bootstrap", type=int, default=2000)
+    parser.add_argument("--page", type=Path)
+    args = parser.parse_args()
+    runs, short = pooled_runs(args.runs, args.folds)
+    missing = {args.flagship, args.bar} - {run.name for run in runs}
+    if missing:
+        print(f"no {args.folds} folds of {', '.join(sorted(missing))} under RUNS", file=sys.stderr)
+        return 1
+    page(args, runs, short, EvaluateSettings(bootstrap=args.bootstrap))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
