@@ -217,15 +217,16 @@ def page(args, runs, short, settings):
         "# Right at low S/N",
         (
             f"    {command}\n\nwrites this page, prose and all, from runs of "
-            "`drcnet sweep` with configs/sweeps/linear-folds.toml and configs/sweeps/flagship.toml."
+            "`drcnet sweep` with configs/sweeps/linear-folds.toml and "
+            "configs/sweeps/flagship.toml."
         ),
         STORY,
         "## All folds together",
         to_markdown(accuracy_table(runs, settings)),
         f"Not all folds there, so left out: {left}." if left else "",
         (
-            f"## How far `{flagship.name}` leads\n\nPercentage points, paired by star; * where the "
-            "95% interval excludes 0."
+            f"## How far `{flagship.name}` leads\n\nPercentage points, paired by star; * where "
+            "the 95% interval excludes 0."
         ),
         to_markdown(lead_table(flagship, others, settings)),
         "## How good can anyone be?",
