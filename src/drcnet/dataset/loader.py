@@ -33,12 +33,12 @@ __all__ = [
 
 VIEWS = {
     "stripes": ("stripes",),
-    "stripes-sky": ("stripes",),
     "box": ("box",),
     "optimal": ("optimal",),
     "box-sky": ("box", "sky"),
     "optimal-sky": ("optimal", "sky"),
     "optimal-ivar": ("optimal", "sky"),
+    "stripes-sky": ("stripes",),
 }
 """View to the array of the store that shows it, and to what is taken off that."""
 

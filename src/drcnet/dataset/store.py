@@ -341,15 +341,20 @@ def _compressor(dtype: str) -> BloscCodec:
 
 
 def _pick(work: Path | RemotePath, array: Any, rows: NDArray[np.int64]) -> NDArray[Any]:
-    """Rows of one exposure, through one contiguous read."""
-    first, last = int(rows.min()), int(rows.max())
+    """Rows of one exposure: through one contiguous read, or where few are wanted, one by one."""
+    wanted, order = np.unique(rows, return_inverse=True)
+    span = int(wanted[-1] - wanted[0]) + 1
+    # a row that is a chunk of its own costs its unpacking; over a network each costs a request
+    few = isinstance(work, Path) and array.chunks[0] == 1 and 2 * len(wanted) < span
     try:
-        block = np.asarray(array[first : last + 1])
+        if few:
+            return np.asarray(array.oindex[wanted])[order]
+        block = np.asarray(array[int(wanted[0]) : int(wanted[-1]) + 1])
     except (OSError, RuntimeError, ValueError) as err:
         raise StoreError(
             work / "dataset.zarr" / array.path, "readable shards", f"a damaged one ({err})"
         ) from err
-    return block[rows - first]
+    return block[rows - wanted[0]]
 
 
 def _known(work: Path | RemotePath, name: str) -> None:
