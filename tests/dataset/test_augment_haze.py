@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from drcnet.dataset.augment_haze import SKY_CHOICES, Haze, differences
+from drcnet.dataset.augment_haze import RAYS, SKY_CHOICES, Haze, differences
 
 M, S, L, READ, COMMON, FLAT = 12, 11, 3000, 4.0, 1.0, 2.5
 
@@ -64,9 +64,25 @@ def test_sky_errors_of_fibres_are_found(skies):
     np.testing.assert_array_equal(found[M:], found[: SKY_CHOICES - M])
 
 
+def test_rays_in_sky_fibres_are_found(skies):
+    _, spectra, _ = skies
+    rng = np.random.default_rng(5)
+    seen = spectra["sky"] + rng.normal(0, 15, spectra["sky"].shape)
+    seen[2, 1, 700] += 400
+    seen[2, 1, 2000] += 250
+    found = Haze(**(spectra | {"optimal": seen}), stripes=None).rays(1, summed=False)
+    assert found.shape == (SKY_CHOICES, RAYS, 2)
+    assert found[2, :2, 0].tolist() == [700, 2000]
+    np.testing.assert_allclose(found[2, :2, 1], [400, 250], atol=60)
+    assert not found[2, 2:].any()
+    assert not found[[0, 1, *range(3, M)]].any()
+    np.testing.assert_array_equal(found[M:], found[: SKY_CHOICES - M])
+
+
 def test_too_few_fibres_tell_nothing(skies):
     profile, spectra, _ = skies
     few = {k: v if k == "width" else v[:3] for k, v in spectra.items()}
     haze = Haze(**few, stripes=None)
     assert haze.floor(0) == 0
+    assert not haze.rays(0, summed=True).any()
     assert not haze.left_over(0, profile[:3], 0 * profile[:3]).any()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drcnet.config import CalibrateSettings
-from drcnet.dataset.augment_noise import add_noise, expected_variance, fade, sky_error, weigh
+from drcnet.dataset.augment_noise import add_noise, fade, seen_variance, sky_error, weigh
 from drcnet.dataset.augment_scene import NODES, Scene, read_scene
 from drcnet.dataset.loader import SKY_BESIDE, electrons, load_part, see
 from drcnet.dataset.store import Store
@@ -241,6 +241,6 @@ def _fade(
         faded = faded + sky_error(around, along, choice[part])
         seen = add_noise(faded, missing.expand_as(faded), seeds[part])
         if weighed:
-            seen = weigh(seen, expected_variance(x, faded, around, along)[0])
+            seen = weigh(seen, seen_variance(x, seen, around, along))
         out.append(seen)
     return torch.cat(out)

@@ -156,7 +156,7 @@ class Augmenter:
         x = self.x[at]
         if self.weighed:
             scene = self.scene.take(at)
-            return weigh(x, expected_variance(x, x, scene, torch.ones_like(x))[0])
+            return weigh(x, seen_variance(x, x, scene, torch.ones_like(x)))
         return torch.cat([x, self.beside[at]], dim=2) if len(self.beside) else x
 
     def copy(self, epoch: int) -> Tensor:

@@ -1,0 +1,81 @@
+"""What an extraction says of its own noise, and what the mask missed, in a faded star."""
+
+import numpy as np
+import pytest
+import torch
+
+from drcnet.dataset.augment_noise import seen_variance, sky_error
+from drcnet.dataset.augment_scene import NODES, Scene, read_scene
+
+from .known_light import READ, L, make_work, samples_of, shares, truth
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    return make_work(tmp_path_factory.mktemp("seen") / "work")
+
+
+def scene_of_light(star, sky, rays=None):
+    """A spectrum of so many electrons, whose variance is its light and 100."""
+    nodes = torch.stack([sky + factor * star + 100 for factor in NODES], dim=2)
+    nothing = torch.zeros(0)
+    coefficients = torch.zeros(len(star), 16, 2, 3)
+    return Scene(
+        torch.zeros_like(star),
+        torch.zeros(len(star), 2),
+        sky,
+        nodes,
+        torch.zeros_like(star),
+        torch.zeros_like(star),
+        coefficients,
+        nothing if rays is None else rays,
+    )
+
+
+def test_variance_follows_the_light_as_seen_smoothed_over_three_rows():
+    star, sky = torch.full((1, 2, 9), 1000.0), torch.full((1, 2, 9), 50.0)
+    scene, factor = scene_of_light(star, sky), torch.tensor(0.3)
+    plain = seen_variance(star, factor * star, scene, factor)
+    torch.testing.assert_close(plain, torch.full_like(plain, 300.0 + 50 + 100))
+    struck = factor * star
+    struck[..., 4] += 40.0
+    change = seen_variance(star, struck, scene, factor) - plain
+    assert change[0, 1].numpy() == pytest.approx(1.1 * np.array([0, 0, 0, 10, 20, 10, 0, 0, 0]))
+
+
+def test_light_below_nothing_is_called_no_surer_than_no_light():
+    star, sky = torch.full((1, 2, 9), 100.0), torch.full((1, 2, 9), 20.0)
+    scene, factor = scene_of_light(star, sky), torch.tensor(0.1)
+    low, none = (
+        seen_variance(star, torch.full_like(star, value), scene, factor) for value in (-70, -20)
+    )
+    torch.testing.assert_close(low, none)
+    assert (low > 90).all()
+
+
+def test_masked_pixels_have_no_say_in_the_variance(work):
+    rows = np.array([3])  # a cosmic ray in its row 50, pixel 4 of 11, blue
+    store, samples = samples_of(work, "optimal-sky", rows)
+    nodes = read_scene(store, rows, samples.x.numpy(), "optimal-sky").nodes[0, 0].numpy()
+    star, sky, offset = truth()
+    own, before, after = (share[3] for share in shares(offset))
+    total = star + sky
+    for g, factor in enumerate(NODES):
+        pixel = READ**2 + (sky + factor * star)[3] * own + total[2] * before + total[4] * after
+        weight = own**2 / pixel
+        weight[4, 50] = 0
+        np.testing.assert_allclose(nodes[g], 1 / weight.sum(axis=0), rtol=0.01)
+    assert nodes.shape == (len(NODES), L)
+
+
+def test_rays_that_the_mask_missed_come_in_as_the_star_fades():
+    star, sky = torch.full((2, 2, 9), 1000.0), torch.full((2, 2, 9), 50.0)
+    rays = torch.zeros(2, 16, 2, 12, 2)
+    rays[1, 3, 1, 0] = torch.tensor([5.0, 200.0])
+    scene = scene_of_light(star, sky, rays)
+    factor, pick = torch.tensor([0.25]), torch.tensor([3.5 / 16, 3.5 / 16])
+    error = sky_error(scene, factor, pick)
+    expected = torch.zeros(2, 2, 9)
+    expected[1, 1, 5] = 150.0
+    torch.testing.assert_close(error, expected)
+    assert not sky_error(scene, torch.ones(1), pick).any()
