@@ -125,3 +125,16 @@ def test_the_command(predictions, write_run, tmp_path):
         assert other.read_text().startswith(start)
     refused = runner.invoke(app, words)
     assert isinstance(refused.exception, ConfigError), "an older file stays"
+
+
+def test_more_differences_than_can_be_read_are_counted(rng, roll, write_run):
+    rows = roll(rng, stars=120)
+    good = [write_run(rows.with_columns(predicted="class"), f"good{k}") for k in range(3)]
+    poor = [write_run(rows.with_columns(predicted=pl.lit("G")), f"poor{k}") for k in range(2)]
+    result = CliRunner().invoke(app, ["compare", *map(str, [*good, *poor])])
+    assert result.exit_code == 0
+    found = compare([*good, *poor]).pairs
+    sure = found.filter(pl.col("significant") != "")
+    assert len(sure) > 12
+    assert f"{len(sure)} of {len(found)} differences are beyond luck" in result.output
+    assert " leads " not in result.output

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _WIDTH = 80
+_LISTED = 12  # differences beyond luck that are spelt out; more of them are counted
 
 
 def command(
@@ -96,7 +97,10 @@ def _print(found: "Comparison", confidence: float) -> None:
     console = Console(highlight=False, width=_WIDTH)
     console.print(f"Accuracy, ± half of {confidence:.0%}; + - : beyond luck against {first}")
     console.print(table)
-    for row in found.pairs.filter(found.pairs["significant"] != "").iter_rows(named=True):
+    sure = found.pairs.filter(found.pairs["significant"] != "")
+    if len(sure) > _LISTED:
+        say(f"{len(sure)} of {len(found.pairs)} differences are beyond luck; --out FILE has all")
+    for row in sure.iter_rows(named=True) if len(sure) <= _LISTED else ():
         say(
             f"{row['interval']}: [bold]{row['significant']}[/] leads "
             f"{row['second'] if row['significant'] == row['first'] else row['first']} by "

@@ -23,6 +23,8 @@ __all__ = [
     "say",
 ]
 
+_ABREAST = 4  # runs that stand side by side in 80 columns
+
 Progress = Callable[[str, int, int], None]
 
 ConfigOption = typer.Option(
@@ -103,13 +105,31 @@ def _cell(value: Any) -> str:
 
 
 def print_accuracy(scores: "pl.DataFrame") -> None:
-    """Print accuracy by S/N interval, one column a run, in a terminal of 80 columns.
+    """Print accuracy by S/N interval in a terminal of 80 columns.
+
+    A few runs stand side by side, a column each; more of them have a line each.
 
     Parameters
     ----------
     scores : DataFrame
         `Evaluation.scores`.
     """
+    import polars as pl
+
+    few = scores["run"].n_unique() <= _ABREAST
+    table = _by_interval(scores) if few else _by_run(scores)
+    print_frame(table, title="Accuracy on test rows by S/N interval (snrr), ± half of 95%")
+    published: dict[str, list[str]] = {}
+    for cell in scores.filter(pl.col("published").is_not_null()).iter_rows(named=True):
+        value = f"{cell['interval']} {cell['published']:.3f}"
+        values = published.setdefault(cell["model"], [])
+        if value not in values:
+            values.append(value)
+    for model, values in published.items():
+        say(f"paper's {model} (real data): {', '.join(values)}")
+
+
+def _by_interval(scores: "pl.DataFrame") -> "pl.DataFrame":
     import polars as pl
 
     rows: dict[str, dict[str, Any]] = {}
@@ -121,16 +141,27 @@ def print_accuracy(scores: "pl.DataFrame") -> None:
         half = (cell["accuracy_high"] - cell["accuracy_low"]) / 2
         line[cell["run"]] = f"{cell['accuracy']:.3f} ±{half:.3f}"
     names = list(dict.fromkeys(name for line in rows.values() for name in line))
-    table = pl.DataFrame([{name: line.get(name) for name in names} for line in rows.values()])
-    print_frame(table, title="Accuracy on test rows by S/N interval (snrr), ± half of 95%")
-    published: dict[str, list[str]] = {}
-    for cell in scores.filter(pl.col("published").is_not_null()).iter_rows(named=True):
-        value = f"{cell['interval']} {cell['published']:.3f}"
-        values = published.setdefault(cell["model"], [])
-        if value not in values:
-            values.append(value)
-    for model, values in published.items():
-        say(f"paper's {model} (real data): {', '.join(values)}")
+    return pl.DataFrame([{name: line.get(name) for name in names} for line in rows.values()])
+
+
+def _by_run(scores: "pl.DataFrame") -> "pl.DataFrame":
+    import polars as pl
+
+    counts: dict[str, Any] = {"run": "rows"}
+    idle: dict[str, Any] = {"run": "majority"}
+    rows: dict[str, dict[str, Any]] = {}
+    for cell in scores.iter_rows(named=True):
+        name = cell["interval"]
+        counts.setdefault(name, str(cell["n_rows"]))
+        idle.setdefault(name, _short(cell["majority"]))
+        half = (cell["accuracy_high"] - cell["accuracy_low"]) / 2
+        value = f"{_short(cell['accuracy'])}±{_short(half)}" if cell["n_rows"] else "-"
+        rows.setdefault(cell["run"], {"run": cell["run"]})[name] = value
+    return pl.DataFrame([counts, idle, *rows.values()])
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}".removeprefix("0")
 
 
 @contextlib.contextmanager

@@ -72,7 +72,9 @@ def judge_claim(
     score = _measure(claim.measure, classes)
     value = [float(v) for v in score(counts)]
     low, high = _bounds(_less(score(drawn)), rows["star"].n_unique(), settings.confidence)
-    inside = None if claim.published is None else bool(low <= claim.published <= high)
+    inside = None
+    if claim.published is not None and math.isfinite(low):
+        inside = bool(low <= claim.published <= high)
     return {
         "claim": claim.name,
         "text": claim.text,
@@ -117,7 +119,8 @@ def paper_claims(
         (what they were trained on, and where their views differ from the paper's), `interval`,
         `n_rows`, `n_stars`, `value_first`, `value_second`, `difference` with `_low` and `_high`
         (bootstrap over stars), `published`, `published_inside` (whether the interval holds the
-        published difference), `verdict` and `remark`. No rows where no runs fit.
+        published difference; null without an interval), `verdict` and `remark`. No rows where no
+        runs fit.
     """
     lines = []
     for claim in claims:

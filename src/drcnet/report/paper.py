@@ -9,7 +9,7 @@ import polars as pl
 
 from drcnet.checkpoint import load_classifier
 from drcnet.config import EvaluateSettings, PrepareSettings
-from drcnet.dataset.split import read_split
+from drcnet.dataset.split import read_split, split_file
 from drcnet.dataset.store import Store, open_store
 from drcnet.evaluate import figures
 from drcnet.evaluate.claims import claims_note
@@ -26,6 +26,7 @@ from drcnet.models import MODELS
 from drcnet.provenance import atomic_write, file_digest, make_provenance
 from drcnet.report.architecture import plot_architecture
 from drcnet.report.pictures import prepared_with
+from drcnet.report.story import drawn_runs
 
 __all__ = ["write_paper"]
 
@@ -96,7 +97,7 @@ def _tables(
     found = {"table-2": (_recipes(evaluation.runs), "Hyperparameters: the paper's, and ours.")}
     if store is not None:
         found["table-1"] = (
-            _division(store),
+            _division(_own_split(store, evaluation.runs[0])),
             "Division of the data set: rows, ours and published.",
         )
     ours = table_three(scores, classes).with_columns(pl.lit("ours").alias("origin"))
@@ -119,9 +120,17 @@ def _tables(
     return found
 
 
-def _division(store: Store) -> pl.DataFrame:
+def _own_split(store: Store, run: Run) -> pl.DataFrame:
+    """The split that a run was trained on; the store's own where the run does not say."""
+    asked = (run.card.get("provenance") or {}).get("settings", {}).get("split")
+    if not isinstance(store.work, Path):
+        return read_split(store.work / (asked or "split.parquet"))
+    return read_split(split_file(store.work, asked))
+
+
+def _division(split: pl.DataFrame) -> pl.DataFrame:
     """Table 1: rows by part and interval, the published count beside ours."""
-    split = read_split(store.work / "split.parquet").filter(pl.col("part") != "unused")
+    split = split.filter(pl.col("part") != "unused")
     ours = split.group_by("part", "interval").agg(
         pl.len().alias("n_rows"), pl.col("star").n_unique().alias("n_stars")
     )
@@ -149,7 +158,8 @@ def _recipes(runs: Sequence[Run]) -> pl.DataFrame:
 def _run_figures(evaluation: Evaluation) -> dict[str, Any]:
     found = {}
     found["figure-7"], axes = new_figure()
-    figures.plot_accuracy(axes[0, 0], evaluation.scores)
+    drawn = evaluation.scores.filter(pl.col("run").is_in(drawn_runs(evaluation)))
+    figures.plot_accuracy(axes[0, 0], drawn)
     for run in evaluation.runs:
         name = f"figure-{_DRAWN.get(run.model, 0)}"
         if run.model in _DRAWN and name not in found:
@@ -171,13 +181,13 @@ def _store_figures(store: Store, run: Run) -> dict[str, Any]:
     found["figure-3"], axes = new_figure()
     known = store.index.filter(pl.col("usable"))["snrr"].cast(pl.Float64)
     figures.plot_snr_histogram(axes[0, 0], known.to_numpy())
-    found["figure-4"] = _flowchart(store)
+    found["figure-4"] = _flowchart(store, _own_split(store, run))
     return found
 
 
-def _flowchart(store: Store) -> Any:
+def _flowchart(store: Store, split: pl.DataFrame) -> Any:
     """Figure 4 with our own counts in the boxes."""
-    split, index = read_split(store.work / "split.parquet"), store.index
+    index = store.index
     count = dict(split.group_by("part").len().rows())
     parts = ", ".join(f"{name} {count.get(name, 0)}" for name in ("train", "validation", "test"))
     usable = int(index["usable"].sum())

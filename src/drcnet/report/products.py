@@ -11,7 +11,13 @@ from drcnet.evaluate.evaluate import Evaluation
 from drcnet.evaluate.runs import Run, order_intervals
 from drcnet.report import charts, maps, story
 
-__all__ = ["doubt_section", "looked_at", "robustness_section", "saliency_section"]
+__all__ = [
+    "doubt_section",
+    "looked_at",
+    "read_product",
+    "robustness_section",
+    "saliency_section",
+]
 
 _SHOWN_LINES = 8
 
@@ -31,7 +37,7 @@ def robustness_section(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """
     found = []
     for run in runs:
-        table = _read(run.folder / "robustness.parquet", "disturbance")
+        table = read_product(run.folder / "robustness.parquet", "disturbance")
         if table is None:
             continue
         whole = table.filter(pl.col("interval") == "all")
@@ -69,13 +75,13 @@ def saliency_section(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """
     found = []
     for run in runs:
-        table = _read(run.folder / "saliency.parquet", "importance")
+        table = read_product(run.folder / "saliency.parquet", "importance")
         if table is None:
             continue
-        lines = _read(run.folder / "saliency_lines.ecsv", "times")
-        check = _read(run.folder / "saliency_check.ecsv", "evidence")
-        aperture = _read(run.folder / "aperture.parquet", "weight")
-        weights = _read(run.folder / "weights.parquet", "wavelength")
+        lines = read_product(run.folder / "saliency_lines.ecsv", "times")
+        check = read_product(run.folder / "saliency_check.ecsv", "evidence")
+        aperture = read_product(run.folder / "aperture.parquet", "weight")
+        weights = read_product(run.folder / "weights.parquet", "wavelength")
         intervals = order_intervals(set(table["interval"]) - {"all"})
         found.append(
             {
@@ -109,7 +115,7 @@ def looked_at(run: Run) -> pl.DataFrame | None:
     DataFrame or None
         As in `drcnet.saliency.stars.star_maps`; None where there are none.
     """
-    return _read(run.folder / "saliency_stars.parquet", "evidence")
+    return read_product(run.folder / "saliency_stars.parquet", "evidence")
 
 
 def doubt_section(evaluation: Evaluation) -> dict[str, Any] | None:
@@ -154,7 +160,7 @@ def _outsiders(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """What strangers were called, of the runs that were shown some."""
     found = []
     for run in runs:
-        table = _read(run.folder / "outsiders.ecsv", "rejected")
+        table = read_product(run.folder / "outsiders.ecsv", "rejected")
         found += [] if table is None else [{"run": run.name} | row for row in table.to_dicts()]
     return found
 
@@ -186,8 +192,26 @@ def _agreement(check: pl.DataFrame | None) -> dict[str, Any] | None:
     return {"n": len(check), **size}
 
 
-def _read(path: Path, column: str) -> pl.DataFrame | None:
-    """A product, or none where the command was not run."""
+def read_product(path: Path, column: str) -> pl.DataFrame | None:
+    """Read a table that a command left in a run folder.
+
+    Parameters
+    ----------
+    path : Path
+        A Parquet or ECSV file.
+    column : str
+        A column that it must have.
+
+    Returns
+    -------
+    DataFrame or None
+        None where the command was not run.
+
+    Raises
+    ------
+    RunError
+        It cannot be read, or lacks the column.
+    """
     if not path.is_file():
         return None
     try:
