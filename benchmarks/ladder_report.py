@@ -21,7 +21,6 @@ import shutil
 from pathlib import Path
 
 import polars as pl
-from ladder_page import write_page
 
 from drcnet.calibrate.outsiders import judge_outsiders, judge_tested
 from drcnet.calibrate.product import FILE, read_calibration
@@ -36,6 +35,7 @@ from drcnet.report.page import report
 from drcnet.report.paper import write_paper
 from drcnet.robustness.sheet import robustness
 from drcnet.saliency.run import explain
+from ladder_page import write_page
 
 ORDER = (
     "ladder-box", "ladder-optimal", "ladder-weights", "ladder-reduction", "ladder-kernels",
@@ -104,15 +104,14 @@ def is_calibrated(run):
 
 def calibrate_all(runs, work):
     """Calibrate what is not; runs of one split share what does not depend on the model."""
-    like = {}
+    splits = {run: json.loads((run / "card.json").read_text())["split"] for run in runs}
+    found = {run: is_calibrated(run) for run in runs}
+    like = {splits[run]: one for run, one in found.items() if one is not None}
     for run in runs:
-        split = json.loads((run / "card.json").read_text())["split"]
-        found = is_calibrated(run)
-        if found is None:
+        if found[run] is None:
             say(f"calibrate: {run.name}")
             (run / FILE).unlink(missing_ok=True)
-            found = calibrate(run, work, like=like.get(split))
-        like[split] = found
+            like[splits[run]] = calibrate(run, work, like=like.get(splits[run]))
 
 
 def made_of(path, runs, settings):
@@ -197,8 +196,8 @@ def options_of(arguments=None):
     parser.add_argument("--robust", nargs="*", default=robust)
     look_into = ["drcnet-noise", "rcnet-noise", "logreg-sky-noise"]
     parser.add_argument("--look", nargs="*", default=look_into)
-    parser.add_argument("--robust-rows", type=int, default=300)
-    parser.add_argument("--look-rows", type=int, default=90)
+    parser.add_argument("--robust-rows", type=int, default=120)
+    parser.add_argument("--look-rows", type=int, default=60)
     parser.add_argument("--bootstrap", type=int, default=1000)
     return parser.parse_args(arguments)
 

@@ -40,6 +40,17 @@ def test_accuracy_leaves_empty_intervals_out(ax, rng, roll, make_run):
     assert len(ax.lines[0].get_ydata()) == 1
 
 
+@pytest.mark.parametrize(("count", "inside"), [(3, True), (4, False)])
+def test_names_of_many_runs_hide_no_line(predictions, make_run, count, inside):
+    few = EvaluateSettings(bootstrap=100)
+    runs = [score_run(make_run(predictions, f"run{k}"), few).scores for k in range(count)]
+    figure, axes = new_figure()
+    figures.plot_accuracy(axes[0, 0], pl.concat(runs))
+    figure.draw_without_rendering()
+    box = axes[0, 0].get_legend().get_window_extent()
+    assert bool(box.y1 > axes[0, 0].get_window_extent().y0) is inside
+
+
 def test_confusion_shows_counts_and_shares(ax, scores):
     table = scores.confusion.filter(pl.col("interval") == ">30")
     figures.plot_confusion(ax, table)

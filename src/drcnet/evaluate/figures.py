@@ -30,6 +30,9 @@ __all__ = [
 ]
 
 
+_INSIDE = 3  # runs whose names fit into the empty lower half of Figure 7
+
+
 def plot_accuracy(ax: Any, scores: pl.DataFrame, *, paper: bool = True) -> None:
     """Draw accuracy against the S/N interval (the paper's Figure 7), several runs.
 
@@ -65,7 +68,11 @@ def plot_accuracy(ax: Any, scores: pl.DataFrame, *, paper: bool = True) -> None:
         _plot_paper(ax, place)
     ax.set_xticks(range(len(names)), names)
     ax.set(xlabel="S/N (catalogue, r band)", ylabel="accuracy", ylim=(0, 1.02))
-    ax.legend(frameon=False, fontsize=7, ncols=2, loc="lower right")
+    if len(runs) <= _INSIDE:
+        ax.legend(frameon=False, fontsize=7, ncols=2, loc="lower right")
+    else:  # under the axis, where it hides no line
+        place_of = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18), "borderaxespad": 0.0}
+        ax.legend(frameon=False, fontsize=7, ncols=3, **place_of)
 
 
 def plot_confusion(ax: Any, confusion: pl.DataFrame, title: str = "") -> None:
