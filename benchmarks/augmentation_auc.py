@@ -370,6 +370,8 @@ def main():
     warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
     command = f"python benchmarks/augmentation_auc.py --nights {asked.nights} "
     command += f"--groups {asked.groups} --every {asked.every} --seed {asked.seed}"
+    if asked.views != ",".join(VIEWS):
+        command += f" --views {asked.views}"
     rows, nights = [], []
     with tempfile.TemporaryDirectory() as spare:
         for k in range(asked.nights):

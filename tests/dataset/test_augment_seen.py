@@ -40,7 +40,9 @@ def test_variance_follows_the_light_as_seen_smoothed_over_three_rows():
     struck = factor * star
     struck[..., 4] += 40.0
     change = seen_variance(star, struck, scene, factor) - plain
-    assert change[0, 1].numpy() == pytest.approx(1.1 * np.array([0, 0, 0, 10, 20, 10, 0, 0, 0]))
+    assert change[0, 1].numpy() == pytest.approx(
+        1.07 * np.array([0, 0, 0, 10, 20, 10, 0, 0, 0]), abs=1e-3
+    )
 
 
 def test_light_below_nothing_is_called_no_surer_than_no_light():

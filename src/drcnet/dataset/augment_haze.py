@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drcnet.dataset.store import Store
+from drcnet.stripes.sky import scale_errors
 
 __all__ = ["RAYS", "SKY_CHOICES", "Haze", "differences", "measure_haze"]
 
@@ -44,6 +45,9 @@ class Haze:
         Electrons; None where only spectra are looked at.
     width : int
         Pixels across a stripe, S.
+    ivar : ndarray, shape (m, 2, L), or None
+        Inverse variance of `optimal`; None where only stripes are looked at, beside whose noise
+        the error of a star's sky is nothing.
     """
 
     box: NDArray[np.float32]
@@ -52,6 +56,7 @@ class Haze:
     offset: NDArray[np.float32]
     stripes: NDArray[np.float32] | None
     width: int
+    ivar: NDArray[np.float32] | None = None
 
     def floor(self, arm: int) -> float:
         """Measure the variance of a pixel without light.
@@ -145,7 +150,9 @@ class Haze:
         """Measure by how much the sky of single fibres differs from the frame's.
 
         Throughput, wavelength and line width of a fibre are known to a percent or so. Each sky
-        fibre's residual is fitted by its sky, and the sky's first and second differences.
+        fibre's residual is fitted by its sky, and the sky's first and second differences. Its
+        sky's scale is known from all of its light, a star's from the sky's lines alone: what
+        these would have said of the sky fibre is added.
 
         Returns
         -------
@@ -161,6 +168,9 @@ class Haze:
                 _fit_sky(o, s) for o, s in zip(self.optimal[:, arm], self.sky[:, arm], strict=True)
             ]
             errors = np.array(found) - np.median(found, axis=0)
+            if self.ivar is not None:
+                parts = (part[:, arm] for part in (self.optimal, self.ivar, self.sky))
+                errors[:, 0] -= scale_errors(*parts)
             out[:, arm] = np.resize(errors, (SKY_CHOICES, 3))
         return out
 
@@ -230,7 +240,9 @@ def measure_haze(store: Store, rows: NDArray[np.int64], width: int, *, stripes: 
         Of those fibres.
     """
     spectra = {name: store.read(name, rows) for name in ("box", "optimal", "sky", "offset")}
-    return Haze(**spectra, stripes=store.read("stripes", rows) if stripes else None, width=width)
+    if stripes:
+        return Haze(**spectra, stripes=store.read("stripes", rows), width=width)
+    return Haze(**spectra, stripes=None, width=width, ivar=store.read("optimal_ivar", rows))
 
 
 def _by_stretch(

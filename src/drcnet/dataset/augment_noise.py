@@ -25,9 +25,9 @@ from drcnet.dataset.store import ROUNDED_TO
 
 __all__ = ["add_noise", "expected_variance", "fade", "seen_variance", "sky_error", "weigh"]
 
-_SLOPE = 1.1
+_SLOPE = 1.07
 """Variance of an optimal extraction a photon: 1 where light is all noise, 2 / sqrt(3) where it is
-none, for a Gaussian profile."""
+none, for a Gaussian profile; this is what simulated stars of S/N 10 show."""
 
 
 def fade(x: Tensor, scene: Scene, factor: Tensor) -> tuple[Tensor, Tensor]:
@@ -198,7 +198,10 @@ def seen_variance(x: Tensor, seen: Tensor, scene: Scene, factor: Tensor) -> Tens
         Variance.
     """
     expected = expected_variance(x, seen, scene, factor)[0]
-    held = torch.cat([seen[..., :1], seen, seen[..., -1:]], dim=-1)
-    smooth = 0.25 * (held[..., :-2] + held[..., 2:]) + 0.5 * seen
-    level, there = ((light + scene.sky).clamp(min=0) for light in (smooth, factor * x))
-    return expected + _SLOPE * torch.nan_to_num(level - there)
+    light = seen + scene.sky
+    held = torch.cat([light[..., :1], light, light[..., -1:]], dim=-1)
+    smooth = 0.25 * (held[..., :-2] + held[..., 2:]) + 0.5 * light
+    there = factor * x + scene.sky
+    # the measured sky's noise is in `seen` and in the sky, but in no extraction's light
+    slope = _SLOPE * (expected / (expected + 2 * (1 - factor) * scene.sky_error)).sqrt()
+    return expected + slope * torch.nan_to_num(smooth.clamp(min=0) - there.clamp(min=0))

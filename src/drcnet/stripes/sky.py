@@ -11,7 +11,7 @@ from scipy.ndimage import median_filter
 
 from drcnet.stripes.spline import cubic_basis, cubic_values
 
-__all__ = ["Sky", "choose_sky_fibers", "measure_sky"]
+__all__ = ["Sky", "choose_sky_fibers", "measure_sky", "scale_errors"]
 
 _CLIP = 4.0
 _CONTINUUM = 101  # rows of the running median that is taken off to leave lines
@@ -148,6 +148,7 @@ def measure_sky(
         if turn == 0:
             clear = np.where(_telluric(wavelength) & ~used[:, None], 0.0, ivar)
             scale = _scales(optimal, clear, model * throughput, used)
+            scale /= np.median(scale[used])
     light = (model * scaled).astype(np.float32)
     light = np.where(alive[:, None], light, np.nan).astype(np.float32)
     return Sky(light, used, spline, scatter, scale)
@@ -200,7 +201,28 @@ def _scales(
     error = 1.0 / safe + (_STAR_LINES * own) ** 2
     change = _SPREAD**2 / (_SPREAD**2 + error) * (found - 1.0)
     scale[seen] = np.where(told, 1.0 + np.clip(change, -_WORST_SCALE, _WORST_SCALE), 1.0)
-    return np.asarray(scale / np.median(scale[used]))
+    return scale
+
+
+def scale_errors(
+    optimal: NDArray[np.floating], ivar: NDArray[np.floating], sky: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Say how wrong the sky of faint stars is, from sky fibres taken for such.
+
+    Parameters
+    ----------
+    optimal, ivar : ndarray, shape (n, rows)
+        Of sky fibres.
+    sky : ndarray, shape (n, rows)
+        Their sky, scaled by all of their light.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        The scale that their lines alone tell, as they would have to if a star stood there, less
+        1. The lines that the air darkens in stars are among them.
+    """
+    return _scales(optimal, ivar, sky, np.zeros(len(optimal), dtype=bool)) - 1.0
 
 
 def _running_median(lines: NDArray[np.float64]) -> NDArray[np.float64]:
