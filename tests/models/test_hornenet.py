@@ -80,6 +80,19 @@ def test_the_sequence_of_classes_is_a_probability(model):
     assert p[100].argmax() == 2
 
 
+def test_given_spectra_it_has_nothing_to_collapse(model):
+    x, label = stars(120)
+    light, ivar = model.collapse(x[:, :, :-1])
+    spectra = torch.stack([light - x[:, :, -1], ivar], dim=2).detach()
+    torch.manual_seed(1)
+    other = build_model("hornenet", CLASSES, n_spatial=2, n_wave=WAVE, components=6)
+    assert other.collapse is None
+    other.begin([(spectra, label)], seed=1)
+    assert accuracy(other.eval(), spectra, label) > 0.95
+    spectra[:, 1] = torch.nan
+    assert accuracy(other, spectra, label) > 0.85
+
+
 def test_unknown_subclasses_and_parameters_teach_nothing(model):
     x, label = stars(6)
     entropy = torch.nn.functional.cross_entropy
@@ -95,7 +108,7 @@ def test_unknown_subclasses_and_parameters_teach_nothing(model):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"n_spatial": 3}, "at least 3 pixels and a sky"), ({"tune": -1.0}, "'tune'")],
+    [({"n_spatial": 3}, "at least 3 pixels and a sky, or 2"), ({"tune": -1.0}, "'tune'")],
 )
 def test_bad_options_are_refused(options, words):
     with pytest.raises(ValueError, match=words):

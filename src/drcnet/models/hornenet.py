@@ -11,6 +11,9 @@ not one by one, that the less is known the nearer one stays to the average star.
 all of that before the first step; gradients then move each part together with the others. Both
 arms are one measurement: an arm, or a pixel, that is missing has no weight, and no special case.
 
+Given spectra and their inverse variances instead, it has nothing to collapse: the same network on
+a pipeline's extraction, for comparison.
+
 Shapes: N stars, S pixels across, L along wavelength, C components, K classes.
 """
 
@@ -23,10 +26,16 @@ from torch.nn.functional import logsigmoid
 
 from drcnet.models.classical import fit_logit
 from drcnet.models.collapse import Collapse
-from drcnet.models.ppca import bright_stars, learn_components, posterior_components
+from drcnet.models.ppca import (
+    bright_stars,
+    known_spectra,
+    learn_components,
+    posterior_components,
+)
 
 __all__ = ["HorneNet"]
 
+_SPECTRA = 2  # rows of an input that is extracted already
 _ROWS = 8  # stars whose stripes stay in a core's cache together
 _START = 1e-2
 _SUBCLASSES = 10  # of a class
@@ -41,7 +50,8 @@ class HorneNet(nn.Module):
     n_class : int, default 3
         Classes, K, in the order of temperature.
     n_spatial : int, default 12
-        Rows of the input: S pixels across, and the frame's sky.
+        Rows of the input: S pixels across, and the frame's sky; 2: a spectrum less its sky, and
+        its inverse variance.
     n_wave : int
         Wavelength pixels of an arm, L.
     components : int, default 20
@@ -82,8 +92,9 @@ class HorneNet(nn.Module):
         parameters: float = 0.1,
     ) -> None:
         super().__init__()
-        if n_spatial < 4:
-            raise ValueError(f"'n_spatial' must be at least 3 pixels and a sky, got {n_spatial}")
+        if n_spatial < 4 and n_spatial != _SPECTRA:
+            wanted = "at least 3 pixels and a sky, or 2 for spectra"
+            raise ValueError(f"'n_spatial' must be {wanted}, got {n_spatial}")
         if components < 1 or min(hidden, tune, ordered, parameters) < 0:
             raise ValueError(
                 "'components' must be >= 1, 'hidden', 'tune', 'ordered' and 'parameters' "
@@ -91,7 +102,7 @@ class HorneNet(nn.Module):
             )
         self.bright, self.penalty_inverse = bright, penalty_inverse
         self.ordered, self.parameters_weight = ordered, parameters
-        self.collapse = Collapse(learned=learned)
+        self.collapse = None if n_spatial == _SPECTRA else Collapse(learned=learned)
         basis = torch.linalg.qr(torch.randn(2 * n_wave, components)).Q
         self.register_buffer("mean", torch.ones(2, n_wave))
         self.register_buffer("basis", basis)
@@ -108,7 +119,8 @@ class HorneNet(nn.Module):
         ----------
         x : Tensor, shape (N, 2, S + 1, L)
             Blue and red: the stripe in electrons, not finite where a pixel is bad, and in the
-            last row the frame's sky in electrons of the fibre.
+            last row the frame's sky in electrons of the fibre. Or (N, 2, 2, L): electrons less
+            the sky, and their inverse variance, not finite where nothing is known.
 
         Returns
         -------
@@ -162,7 +174,7 @@ class HorneNet(nn.Module):
         """
         light, ivar, label = [], [], []
         for number, (x, classes) in enumerate(batches):
-            if number == 0:
+            if number == 0 and self.collapse is not None:
                 self.collapse.begin(x[:, :, :-1])
             one = self._spectra(x)
             light.append(one[0].cpu())
@@ -210,6 +222,8 @@ class HorneNet(nn.Module):
 
     def _extract(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Light of the star and its inverse variance, (N, 2, L) each."""
+        if self.collapse is None:
+            return known_spectra(x)
         found = self.collapse(x[:, :, :-1])
         sky = x[:, :, -1]
         known = torch.isfinite(sky) & (found.ivar > 0)

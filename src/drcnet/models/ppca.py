@@ -27,6 +27,7 @@ from drcnet.models.classical import Fitted, fit_logit
 __all__ = [
     "ProbabilisticComponents",
     "bright_stars",
+    "known_spectra",
     "learn_components",
     "posterior_components",
 ]
@@ -92,7 +93,7 @@ class ProbabilisticComponents(Fitted):
         balanced : bool
             Weigh stars by the inverse frequency of their class.
         """
-        spectrum, weight = _known(torch.from_numpy(np.ascontiguousarray(x)))
+        spectrum, weight = known_spectra(torch.from_numpy(np.ascontiguousarray(x)))
         bright = bright_stars(spectrum, weight, self.bright)
         mean, basis, variance = learn_components(
             *bright, components=self.components, degree=self.continuum, seed=seed
@@ -117,7 +118,7 @@ class ProbabilisticComponents(Fitted):
         Tensor, shape (N, K)
             Logits.
         """
-        return self._linear(self._scores(*_known(x)))
+        return self._linear(self._scores(*known_spectra(x)))
 
     def _scores(self, spectrum: Tensor, weight: Tensor) -> Tensor:
         """Posterior means in units of the components' spread, shape (N, C)."""
@@ -182,8 +183,19 @@ def _level(light: Tensor, ivar: Tensor, shape: Tensor) -> Tensor:
     return level.clamp(min=1e-3 * precision.clamp(min=1e-12).rsqrt())
 
 
-def _known(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Spectra and weights, (N, 2, L) each, both 0 where one is unknown."""
+def known_spectra(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Take spectra and weights apart.
+
+    Parameters
+    ----------
+    x : Tensor, shape (N, 2, 2, L)
+        Spectrum and inverse variance of each arm.
+
+    Returns
+    -------
+    tuple of Tensor, shape (N, 2, L)
+        Both 0 where one is unknown.
+    """
     spectrum, weight = x[:, :, 0], x[:, :, 1]
     good = torch.isfinite(spectrum) & torch.isfinite(weight) & (weight > 0)
     zero = torch.zeros((), dtype=x.dtype, device=x.device)

@@ -34,7 +34,7 @@ _VIEWS_OF = {
     "box": _FLAT,
     "optimal": _FLAT,
     "optimal-ivar": ("optimal-ivar",),
-    "stripes-sky": ("stripes-sky",),
+    "stripes-sky": ("stripes-sky", "optimal-ivar"),
 }
 
 
