@@ -46,7 +46,7 @@ fold 0: {n_runs} runs, {n_rows} test spectra of {n_stars} stars by S/N interval 
 
 {sentences}
 
-**The paper's claims, asked of runs trained as the paper trains (bright stars only): {verdicts}.**
+**The paper's claims: {verdicts}.** The paper trains on bright stars only.
 """
 LADDER = """## The ladder
 
@@ -88,6 +88,14 @@ def write_page(options, evaluation, settings, folds, has_report):
     return target
 
 
+def counted(claims, trained):
+    """How many claims came to which verdict, of runs trained in one way on the paper's views."""
+    asked = claims.filter(pl.col("trained") == trained)
+    words = {STANDS: "stand", FALLS: "fall", OPEN: "cannot be told here"}
+    count = [f"{len(asked.filter(pl.col('verdict') == v))} {text}" for v, text in words.items()]
+    return f"trained {'on ' if trained.startswith('bright') else ''}{trained}, {', '.join(count)}"
+
+
 def interval(row, name="difference"):
     """Value and bounds in points."""
     if not np.isfinite(row[name]):
@@ -107,9 +115,7 @@ def head(options, evaluation, settings, claims, has_report):
     row = evaluation.scores.filter(pl.col("interval") == "all").row(0, named=True)
     given = f"python benchmarks/ladder_report.py FGK {' '.join('RUNS' for _ in options.runs)}"
     extra = [f"--{n} {n.upper()}" for n in ("folds", "outsiders", "night") if getattr(options, n)]
-    alone = claims.filter(pl.col("trained") == "bright stars only")
-    count = {word: len(alone.filter(pl.col("verdict") == word)) for word in (STANDS, FALLS, OPEN)}
-    told = ", ".join(f"{n} {word}" for word, n in count.items()) if len(alone) else "none asked"
+    told = "; ".join(counted(claims, how) for how in ("bright stars only", "with faded copies"))
     shown = "[The report](ladder/report.html) is one page that works offline."
     return HEAD.format(
         command=" ".join([given, "--scratch DIR", *extra]),
@@ -189,12 +195,17 @@ def story(claims):
         f'- "{row["text"]}" {row["verdict"]}, {row["trained"]}: `{row["first"]}` '
         f"{100 * row['value_first']:.1f}%, `{row['second']}` "
         f"{100 * row['value_second']:.1f}%, difference {interval(row)} points "
-        f"(published {percent(row['published'])})"
+        f"(published {percent(row['published'])}{excluded(row)})"
         f"{': ' + row['remark'] if row['remark'] else ''}."
         for name in ("2-D below 10", "2-D above 30")
         for row in claims.filter(pl.col("claim") == name).to_dicts()
     ]
     return ["In words, the two that the paper is about:", "", *found, ""]
+
+
+def excluded(row):
+    """Whether the published difference lies outside the interval."""
+    return ", which this interval leaves out" if row["published_inside"] is False else ""
 
 
 def questions(runs, settings):
