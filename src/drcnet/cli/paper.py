@@ -19,8 +19,8 @@ def command(
 ) -> None:
     """Write Tables 1 to 5 (ECSV, LaTeX, Markdown) and Figures 1 to 7 (PNG, PDF) of the paper.
 
-    The published values stand beside ours, and a check of whether they agree with each other; the
-    paper's claims are asked of the runs, each with an interval and a verdict.
+    The published values stand beside ours, and a check of whether they agree.
+    The paper's claims are asked of the runs, with an interval and a verdict.
     """
     from drcnet.cli.settings import find_runs
     from drcnet.report.paper import write_paper
