@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from drcnet.dataset.augment_noise import expected_variance, fade
-from drcnet.dataset.augment_scene import NODES, Scene, read_scene
+from drcnet.dataset.augment_scene import NODES, Scene, read_profiles, read_scene
+from drcnet.dataset.store import open_store
 
 from .known_light import DARK, READ, L, augmenter_of, make_work, observe, samples_of, shares, truth
 
@@ -162,3 +163,19 @@ def test_inverse_variance_is_that_of_the_faded_star(work):
     assert float((1 / made[0, :, 1]).mean()) == pytest.approx(float(scatter), rel=0.05)
     assert augmenter.copy(3).shape == (len(augmenter.x), 2, 2, L)
     assert torch.equal(augmenter.copy(3)[20], augmenter.batch(at, 3)[0])
+
+
+def test_profiles_are_those_that_the_light_was_shared_out_by(work):
+    augmenter = augmenter_of(work, "stripes", noise=True)
+    row = augmenter.row[[30, 7, 21]]
+    profile, spilt = read_profiles(open_store(work), row)
+    assert profile.shape == spilt.shape == (3, 2, 11, L)
+    _, _, offset = truth()
+    own = shares(offset)[0]
+    np.testing.assert_allclose(profile[:, 0], own[row], atol=0.01)
+    assert (spilt >= 0).all()
+    star, sky, _ = truth()
+    near = shares(offset)[1:]
+    total = star + sky
+    wanted = total[row - 1][:, None] * near[0][row] + total[row + 1][:, None] * near[1][row]
+    np.testing.assert_allclose(spilt[:, 0].sum((1, 2)), wanted.sum((1, 2)), rtol=0.3)

@@ -6,6 +6,7 @@ else stays. What of the frame is known only through noise is never subtracted he
 a whole is scaled by f, and (1 - f) of the *expected* rest is put back.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from drcnet.stripes.flags import FiberFlag
 from drcnet.stripes.polynomial import chebyshev_basis
 from drcnet.stripes.weights import MIN_SHARE
 
-__all__ = ["NODES", "Scene", "read_scene", "read_skies"]
+__all__ = ["NODES", "Scene", "read_profiles", "read_scene", "read_skies"]
 
 NODES = (0.0, 0.03, 0.1, 0.3, 1.0)
 """Factors at which the variance of an optimal extraction is held."""
@@ -199,6 +200,42 @@ def read_scene(store: Store, row: NDArray[np.int64], x: NDArray[np.float32], vie
             out["wavelength"][here, a] = wave[:, a] @ basis
     _require_sky(store, row, out["keep"])
     return Scene(**{name: torch.from_numpy(values) for name, values in out.items()})
+
+
+def read_profiles(
+    store: Store, row: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Share the light of rows out over their stripes, as the flat and the traces say.
+
+    Parameters
+    ----------
+    store : Store
+        A finished store with its `traces/`.
+    row : ndarray, shape (n,), int64
+        Rows.
+
+    Returns
+    -------
+    profile, spilt : ndarray, shape (n, 2, 11, L), float32
+        Of `fiber_light`: shares of the own light, and the neighbours' electrons.
+    """
+    settings = _stripe_settings(store)
+    geometry = functools.cache(lambda path: _geometry(path, settings))
+    found: list[list[NDArray[np.float32]]] = []
+    for _, rows in _by_exposure(store, row):
+        facts, offset = store.index[rows.tolist()], store.read("offset", rows)
+        light = store.read("optimal", _exposure_rows(store, rows))
+        arms = [
+            fiber_light(
+                geometry(_calibration(store, facts, arm)),
+                offset[:, a], rows % store.n_fiber, light[:, a],
+            )
+            for a, arm in enumerate(ARMS)
+        ]  # fmt: skip
+        found.append([np.stack([arm[k] for arm in arms], axis=1) for k in range(2)])
+    order = np.argsort(np.concatenate([here for here, _ in _by_exposure(store, row)]))
+    profile, spilt = (np.concatenate([part[k] for part in found])[order] for k in range(2))
+    return profile, spilt
 
 
 def read_skies(store: Store, view: str) -> NDArray[np.float32]:
