@@ -236,9 +236,9 @@ def main():
     shutil.rmtree(paper, ignore_errors=True)
     say("write: tables, figures, report, page")
     write_paper(runs, paper, work=work, night=options.night)
-    keep(paper, options.out)
     page = report(runs, options.scratch / "report.html", work=work, night=options.night,
                   title="The ladder on fgk's paper split")  # fmt: skip
+    keep(paper, options.out)  # last, so that a kill leaves the old folder whole
     size = page.stat().st_size
     if size < LARGEST:
         shutil.copy(page, options.out / "report.html")
