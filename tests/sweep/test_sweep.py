@@ -220,6 +220,18 @@ def test_other_settings_are_refused_before_anything_is_trained(swept, tiny_work)
         sweep(change(recipe=recipe), tiny_work, folder / "runs")
 
 
+def test_a_run_that_is_never_normalised_is_known_again(tiny_work, tmp_path):
+    settings = SweepSettings(
+        title="noise",
+        splits=["split.parquet"],
+        lines={"ppca": {"recipe": {"options": {"components": 4}}}},
+    )
+    first = sweep(settings, tiny_work, tmp_path / "runs")
+    again = sweep(settings, tiny_work, tmp_path / "runs")
+    assert not first.failed
+    assert again.lines.equals(first.lines)
+
+
 def test_no_store_is_said_at_once(tmp_path):
     with pytest.raises(StoreError):
         sweep(SMALL, tmp_path / "nothing", tmp_path / "runs")

@@ -9,6 +9,7 @@ from typing import Any
 from drcnet.config import SweepLine, SweepSettings, TrainSettings, load_settings
 from drcnet.errors import ConfigError
 from drcnet.models import MODELS
+from drcnet.train import effective_settings
 
 __all__ = ["Planned", "plan"]
 
@@ -89,4 +90,4 @@ def _recipe(settings: SweepSettings, name: str, line: SweepLine) -> TrainSetting
         raise ConfigError(f"lines.{name}.recipe.options", wanted, ", ".join(unknown))
     values = settings.recipe.model_dump() | own | {"model": model}
     values["options"] = shared | own["options"]
-    return load_settings(None, TrainSettings, values)
+    return effective_settings(load_settings(None, TrainSettings, values))

@@ -4,5 +4,13 @@ from drcnet.train.parts import Parts
 from drcnet.train.recipe import EarlyStopping, learning_rate
 from drcnet.train.run import train
 from drcnet.train.summary import TrainSummary
+from drcnet.train.task import effective_settings
 
-__all__ = ["EarlyStopping", "Parts", "TrainSummary", "learning_rate", "train"]
+__all__ = [
+    "EarlyStopping",
+    "Parts",
+    "TrainSummary",
+    "effective_settings",
+    "learning_rate",
+    "train",
+]

@@ -26,7 +26,7 @@ from drcnet.provenance import digest
 from drcnet.train.parts import Parts
 from drcnet.train.recipe import shuffled_labels
 
-__all__ = ["Data", "Outcome", "Task", "load_data", "read_task"]
+__all__ = ["Data", "Outcome", "Task", "effective_settings", "load_data", "read_task"]
 
 _FLAT = ("box", "optimal", "box-sky", "optimal-sky")
 _VIEWS_OF = {
@@ -227,8 +227,7 @@ def read_task(work: Path | str, settings: TrainSettings, parts: Parts | None = N
         raise TrainingError(
             f"view of {entry.name}", f"one of {', '.join(_VIEWS_OF[entry.view])}", repr(view)
         )
-    if view in PHYSICAL:
-        settings = settings.model_copy(update={"normalize": "none"})
+    settings = effective_settings(settings)
     store = open_store(work)
     path = _split_of(store.work, settings.split)
     split = read_split(path)
@@ -238,6 +237,23 @@ def read_task(work: Path | str, settings: TrainSettings, parts: Parts | None = N
     _check_parts(path, split, classes)
     inputs = {"split": split_digest(split), "store": digest(store.provenance)}
     return Task(settings, entry, store, split, classes, view, prepared, inputs, parts or Parts())
+
+
+def effective_settings(settings: TrainSettings) -> TrainSettings:
+    """Say what a run will be trained with, and will be recognised by.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        As asked for; the model is a known one.
+
+    Returns
+    -------
+    TrainSettings
+        Without a normalisation where the view is never normalised.
+    """
+    view = settings.view or MODELS[settings.model].view
+    return settings.model_copy(update={"normalize": "none"}) if view in PHYSICAL else settings
 
 
 def _split_of(work: Path | RemotePath, name: str | None) -> Path | RemotePath:
