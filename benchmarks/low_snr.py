@@ -211,7 +211,10 @@ def page(args, runs, short, settings):
     flagship, bar = named[args.flagship], named[args.bar]
     others = [run for run in runs if run is not flagship]
     limits, ceiling = ceilings(runs, index, settings)
-    command = "python benchmarks/low_snr.py FGK RUNS ... --page docs/results/low-snr.md"
+    command = (
+        f"python benchmarks/low_snr.py FGK RUNS ... --flagship {args.flagship} --bar {args.bar} \\\n"
+        "        --page docs/results/low-snr.md"
+    )
     left = ", ".join(f"`{line}` ({count} folds)" for line, count in short.items())
     parts = [
         "# Right at low S/N",
@@ -234,7 +237,7 @@ def page(args, runs, short, settings):
         to_markdown(limits),
         (
             f"Share of the gap between `{bar.name}` and the highest of these, {ceiling:.3f}, that "
-            "each line closes:"
+            "each better line closes:"
         ),
         to_markdown(gap_table([run for run in runs if run is not bar], bar, ceiling, settings)),
         (
