@@ -196,6 +196,8 @@ def gap_table(runs, bar, ceiling, settings):
         own = dict(
             score_run(run, settings, INTERVALS).scores.select("interval", "accuracy").rows()
         )
+        if own["all"] <= base["all"]:
+            continue
         row = {"line": f"`{run.name}`"}
         for name in INTERVALS:
             gap = ceiling - base[name]
@@ -212,8 +214,8 @@ def page(args, runs, short, settings):
     others = [run for run in runs if run is not flagship]
     limits, ceiling = ceilings(runs, index, settings)
     command = (
-        f"python benchmarks/low_snr.py FGK RUNS ... --flagship {args.flagship} --bar {args.bar} \\\n"
-        "        --page docs/results/low-snr.md"
+        f"python benchmarks/low_snr.py FGK RUNS ... --flagship {args.flagship} "
+        f"--bar {args.bar} \\\n        --page docs/results/low-snr.md"
     )
     left = ", ".join(f"`{line}` ({count} folds)" for line, count in short.items())
     parts = [
