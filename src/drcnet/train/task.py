@@ -20,9 +20,10 @@ from drcnet.dataset.remote import RemotePath
 from drcnet.dataset.split import read_split, split_digest, split_file
 from drcnet.dataset.store import Progress, Store, open_store
 from drcnet.dataset.stream import ShardStream
-from drcnet.errors import StoreError, TrainingError
+from drcnet.errors import TrainingError
 from drcnet.models import MODELS, ModelEntry, build_model
 from drcnet.provenance import digest
+from drcnet.train.checks import check_parts, check_rows, find_entry, prepared_settings
 from drcnet.train.parts import Parts
 from drcnet.train.recipe import shuffled_labels
 
@@ -221,7 +222,7 @@ def read_task(work: Path | str, settings: TrainSettings, parts: Parts | None = N
     StoreError
         Store or split cannot be read.
     """
-    entry = _entry(settings)
+    entry = find_entry(settings)
     view = settings.view or entry.view
     if view not in _VIEWS_OF[entry.view]:
         raise TrainingError(
@@ -231,10 +232,10 @@ def read_task(work: Path | str, settings: TrainSettings, parts: Parts | None = N
     store = open_store(work)
     path = _split_of(store.work, settings.split)
     split = read_split(path)
-    prepared = _prepared(store)
+    prepared = prepared_settings(store)
     classes = tuple(prepared["classes"])
-    _check_rows(path, split, store)
-    _check_parts(path, split, classes)
+    check_rows(path, split, store)
+    check_parts(path, split, classes)
     inputs = {"split": split_digest(split), "store": digest(store.provenance)}
     return Task(settings, entry, store, split, classes, view, prepared, inputs, parts or Parts())
 
@@ -392,48 +393,3 @@ def _augmenter(task: Task, samples: Samples) -> Augmenter:
     return make_augmenter(
         task.store, samples, task.view, settings=settings.augment, seed=settings.seed
     )
-
-
-def _prepared(store: Store) -> dict[str, Any]:
-    """The settings that made the store, which classifying must repeat."""
-    try:
-        prepared = store.provenance["settings"]["prepare"]
-        return {name: prepared[name] for name in ("classes", "instrument", "stripes")}
-    except (KeyError, TypeError) as err:
-        raise StoreError(
-            store.work / "provenance.json", "classes, instrument and stripes", f"no {err}"
-        ) from err
-
-
-def _entry(settings: TrainSettings) -> ModelEntry:
-    if settings.model not in MODELS:
-        raise TrainingError("model", f"one of {', '.join(MODELS)}", repr(settings.model))
-    entry = MODELS[settings.model]
-    unknown = sorted(set(settings.options) - set(entry.options))
-    if unknown:
-        raise TrainingError(
-            f"options of {entry.name}", f"among {', '.join(entry.options)}", ", ".join(unknown)
-        )
-    return entry
-
-
-def _check_rows(path: Path | str, split: pl.DataFrame, store: Store) -> None:
-    """Refuse a split of another store: every row must name its star there."""
-    stars = store.index.select(pl.col("row").cast(split["row"].dtype), known="star")
-    joined = split.select("row", "star").join(stars, on="row", how="left")
-    strange = joined.filter(pl.col("star").ne_missing(pl.col("known"))).sort("row")
-    if len(strange):
-        row, star, known = strange.row(0)
-        came = f"{len(strange)} rows of other stars, as row {row}: {star}, here {known}"
-        raise StoreError(path, f"a split of the store {store.work}", came)
-
-
-def _check_parts(path: Path | str, split: pl.DataFrame, classes: tuple[str, ...]) -> None:
-    trained = split.filter(pl.col("part") == "train")
-    missing = [name for name in classes if name not in trained["class"]]
-    if missing:
-        raise TrainingError(
-            path, f"each of {', '.join(classes)} in the training part", f"no {', '.join(missing)}"
-        )
-    if split.filter(pl.col("part") == "validation").is_empty():
-        raise TrainingError(path, "stars in the validation part", "none")
