@@ -173,6 +173,7 @@ def claims_note(confidence: float) -> str:
         f"First minus second on the same test rows, with its {confidence:.0%} interval from a "
         "bootstrap over stars. A claim that the first is better stands where the whole interval "
         "lies above 0 and falls where it lies below 0; a claim that two are comparable stands "
-        "where the whole interval lies within 3 points of 0 and falls where it lies beyond. "
+        f"where the whole interval lies within {100 * _MARGIN:.0f} points of 0 and falls where it "
+        "lies beyond. "
         "Otherwise it cannot be told here."
     )

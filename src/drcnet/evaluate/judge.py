@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from drcnet.config import EvaluateSettings
 from drcnet.evaluate.claims import PAPER_CLAIMS, Claim, verdict_of
 from drcnet.evaluate.comparison import paired_rows, share_rows
-from drcnet.evaluate.metrics import accuracy, bootstrap_sums, class_scores, confusion_cells
+from drcnet.evaluate.metrics import (
+    accuracy,
+    bootstrap_sums,
+    class_scores,
+    confusion_cells,
+    percentiles,
+)
 from drcnet.evaluate.runs import Run, order_intervals
 
 __all__ = ["judge_claim", "paper_claims", "training_of"]
@@ -71,7 +77,7 @@ def judge_claim(
     counts = values.sum(axis=0).reshape(shape)
     score = _measure(claim.measure, classes)
     value = [float(v) for v in score(counts)]
-    low, high = _bounds(_less(score(drawn)), rows["star"].n_unique(), settings.confidence)
+    low, high = percentiles(_less(score(drawn)), rows["star"].n_unique(), settings.confidence)
     inside = None
     if claim.published is not None and math.isfinite(low):
         inside = bool(low <= claim.published <= high)
@@ -214,15 +220,6 @@ def _measure(name: str, classes: tuple[str, ...]) -> Callable[[Array], Array]:
 def _less(value: Array) -> Array:
     """First minus second, or the value itself where there is one; along the last axis."""
     return value[..., 0] - value[..., 1] if value.shape[-1] == 2 else value[..., 0]
-
-
-def _bounds(draws: Array, n_stars: int, confidence: float) -> tuple[float, float]:
-    known = draws[np.isfinite(draws)]
-    if n_stars < 2 or not len(known):
-        return math.nan, math.nan
-    tail = 50 * (1 - confidence)
-    low, high = np.percentile(known, [tail, 100 - tail])
-    return float(low), float(high)
 
 
 def _remark(rows: pl.DataFrame, first: Run, second: Run | None) -> str:

@@ -32,6 +32,7 @@ __all__ = [
     "class_scores",
     "confusion_cells",
     "macro_f1",
+    "percentiles",
     "score_run",
 ]
 
@@ -344,15 +345,30 @@ def _mean_of_known(values: _Array) -> _Array:
 
 def _bounds(value: _Array, draws: _Array, n_stars: int, confidence: float) -> tuple[float, float]:
     """Percentile interval; Wilson's where all draws agree on 0 or 1, which is no certainty."""
-    low, high = _percentiles(draws, n_stars, confidence)
+    low, high = percentiles(draws, n_stars, confidence)
     if low == high and float(value) in (0.0, 1.0) and n_stars > 1:
         total = np.array([float(n_stars)])
         low, high = (float(v[0]) for v in wilson_interval(float(value) * total, total))
     return low, high
 
 
-def _percentiles(draws: _Array, n_stars: int, confidence: float) -> tuple[float, float]:
-    """Percentiles of the draws that have a value; NaN where one star stands alone."""
+def percentiles(draws: _Array, n_stars: int, confidence: float) -> tuple[float, float]:
+    """Take the percentile interval of the draws that have a value.
+
+    Parameters
+    ----------
+    draws : ndarray
+        One value a bootstrap draw.
+    n_stars : int
+        Stars that were drawn from.
+    confidence : float
+        Coverage of the interval.
+
+    Returns
+    -------
+    low, high : float
+        NaN where one star stands alone.
+    """
     known = draws[np.isfinite(draws)]
     if n_stars < 2 or not len(known):
         return np.nan, np.nan

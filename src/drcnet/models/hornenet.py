@@ -18,6 +18,7 @@ Shapes: N stars, S pixels across, L along wavelength, C components, K classes.
 """
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -247,7 +248,7 @@ class HorneNet(nn.Module):
         return torch.cat([z, (snr / 10 + 0.03).log()], dim=1)
 
 
-class _Found:
+class _Found(NamedTuple):
     """What the head says.
 
     Parameters
@@ -260,8 +261,9 @@ class _Found:
         5040 K / Teff, log g and [Fe/H], scaled.
     """
 
-    def __init__(self, logits: Tensor, place: Tensor, parameters: Tensor) -> None:
-        self.logits, self.place, self.parameters = logits, place, parameters
+    logits: Tensor
+    place: Tensor
+    parameters: Tensor
 
 
 class _Head(nn.Module):
