@@ -15,8 +15,9 @@ import numpy as np
 import polars as pl
 import torch
 
-from drcnet.dataset.augment_scene import read_profiles, read_scene
+from drcnet.dataset.augment_scene import read_scene
 from drcnet.dataset.loader import load_part
+from drcnet.dataset.profiles import read_profiles
 from drcnet.dataset.split import read_split
 from drcnet.dataset.store import open_store
 from drcnet.evaluate.metrics import bootstrap_sums

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from drcnet.dataset.augment_noise import expected_variance, fade
-from drcnet.dataset.augment_scene import NODES, Scene, read_profiles, read_scene
+from drcnet.dataset.augment_scene import NODES, Scene, read_scene
+from drcnet.dataset.profiles import read_profiles
 from drcnet.dataset.store import open_store
 
 from .known_light import DARK, READ, L, augmenter_of, make_work, observe, samples_of, shares, truth

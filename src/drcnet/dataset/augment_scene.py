@@ -6,30 +6,33 @@ else stays. What of the frame is known only through noise is never subtracted he
 a whole is scaled by f, and (1 - f) of the *expected* rest is put back.
 """
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from drcnet.config import StripeSettings
 from drcnet.dataset.augment_haze import RAYS, SKY_CHOICES, measure_haze
-from drcnet.dataset.augment_light import Geometry, fiber_light, make_geometry
+from drcnet.dataset.augment_light import Geometry, fiber_light
 from drcnet.dataset.loader import SKY_BESIDE, VIEWS, see
+from drcnet.dataset.profiles import (
+    by_exposure,
+    calibration_file,
+    exposure_rows,
+    read_geometry,
+    stripe_settings,
+)
 from drcnet.dataset.store import ARMS, Store
-from drcnet.errors import FrameError, StoreError
-from drcnet.stripes.calibration_file import read_calibration
+from drcnet.errors import StoreError
 from drcnet.stripes.cut import BAD, COSMIC
 from drcnet.stripes.flags import FiberFlag
 from drcnet.stripes.polynomial import chebyshev_basis
 from drcnet.stripes.weights import MIN_SHARE
 
-__all__ = ["NODES", "Scene", "read_profiles", "read_scene", "read_skies"]
+__all__ = ["NODES", "Scene", "read_scene", "read_skies"]
 
 NODES = (0.0, 0.03, 0.1, 0.3, 1.0)
 """Factors at which the variance of an optimal extraction is held."""
@@ -44,7 +47,6 @@ _NO_SKY = (
     | FiberFlag.OFF_CHIP
     | FiberFlag.ARM_MISSING
 )
-_FLAT_NAME = "{spid:02d}-{arm}-*.fits"
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,23 +164,23 @@ def read_scene(store: Store, row: NDArray[np.int64], x: NDArray[np.float32], vie
         A calibration is absent, a row has no sky, or light was divided by the fibres'
         throughput, so that its noise is not that of electrons any more.
     """
-    settings = _stripe_settings(store)
+    settings = stripe_settings(store)
     out = _empty(x, view)
     kept = np.arange(settings.row_start, settings.row_stop)
     geometries: dict[Path, Geometry] = {}
-    for here, rows in _by_exposure(store, row):
+    for here, rows in by_exposure(store, row):
         facts = store.index[rows.tolist()]
         offset = store.read("offset", rows)
-        light, sky = (store.read(name, _exposure_rows(store, rows)) for name in ("optimal", "sky"))
+        light, sky = (store.read(name, exposure_rows(store, rows)) for name in ("optimal", "sky"))
         marked = store.read("mask", rows) if VIEWS[view][0] in _MASKED else None
         wave = store.read("wavelength", rows)
         blank = _sky_rows(store, rows)
         haze = measure_haze(store, blank, settings.width, stripes=view == "stripes")
         out["fiber_sky"][here] = haze.sky_errors()
         for a, arm in enumerate(ARMS):
-            path = _calibration(store, facts, arm)
+            path = calibration_file(store, facts, arm)
             if path not in geometries:
-                geometries[path] = _geometry(path, settings)
+                geometries[path] = read_geometry(path, settings)
             fibers = rows % store.n_fiber
             profile, spilt = fiber_light(geometries[path], offset[:, a], fibers, light[:, a])
             noise = np.maximum(facts[f"read_noise_{arm}"].to_numpy() ** 2, haze.floor(a))
@@ -200,42 +202,6 @@ def read_scene(store: Store, row: NDArray[np.int64], x: NDArray[np.float32], vie
             out["wavelength"][here, a] = wave[:, a] @ basis
     _require_sky(store, row, out["keep"])
     return Scene(**{name: torch.from_numpy(values) for name, values in out.items()})
-
-
-def read_profiles(
-    store: Store, row: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Share the light of rows out over their stripes, as the flat and the traces say.
-
-    Parameters
-    ----------
-    store : Store
-        A finished store with its `traces/`.
-    row : ndarray, shape (n,), int64
-        Rows.
-
-    Returns
-    -------
-    profile, spilt : ndarray, shape (n, 2, 11, L), float32
-        Of `fiber_light`: shares of the own light, and the neighbours' electrons.
-    """
-    settings = _stripe_settings(store)
-    geometry = functools.cache(lambda path: _geometry(path, settings))
-    found: list[list[NDArray[np.float32]]] = []
-    for _, rows in _by_exposure(store, row):
-        facts, offset = store.index[rows.tolist()], store.read("offset", rows)
-        light = store.read("optimal", _exposure_rows(store, rows))
-        arms = [
-            fiber_light(
-                geometry(_calibration(store, facts, arm)),
-                offset[:, a], rows % store.n_fiber, light[:, a],
-            )
-            for a, arm in enumerate(ARMS)
-        ]  # fmt: skip
-        found.append([np.stack([arm[k] for arm in arms], axis=1) for k in range(2)])
-    order = np.argsort(np.concatenate([here for here, _ in _by_exposure(store, row)]))
-    profile, spilt = (np.concatenate([part[k] for part in found])[order] for k in range(2))
-    return profile, spilt
 
 
 def read_skies(store: Store, view: str) -> NDArray[np.float32]:
@@ -270,19 +236,6 @@ def read_skies(store: Store, view: str) -> NDArray[np.float32]:
     return x
 
 
-def _stripe_settings(store: Store) -> StripeSettings:
-    try:
-        settings = StripeSettings(**store.provenance["settings"]["prepare"]["stripes"])
-    except (KeyError, TypeError, ValueError) as err:
-        where = store.work / "provenance.json"
-        raise StoreError(where, "the settings of the stripes", str(err)) from err
-    if settings.fiber_flat:
-        raise StoreError(
-            store.work, "electrons, to know their noise (fiber_flat = false)", "fiber_flat = true"
-        )
-    return settings
-
-
 def _empty(x: NDArray[np.float32], view: str) -> dict[str, NDArray[np.float32]]:
     n, n_arm, rows = len(x), x.shape[1], x.shape[-1]
     nothing = np.zeros(0, np.float32)
@@ -302,47 +255,11 @@ def _empty(x: NDArray[np.float32], view: str) -> dict[str, NDArray[np.float32]]:
     }
 
 
-def _by_exposure(
-    store: Store, row: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Positions and rows of each exposure in turn."""
-    exposure = row // store.n_fiber
-    for number in np.unique(exposure):
-        here = np.flatnonzero(exposure == number)
-        yield here, row[here]
-
-
-def _exposure_rows(store: Store, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    first = rows[0] // store.n_fiber * store.n_fiber
-    return np.arange(first, first + store.n_fiber, dtype=np.int64)
-
-
 def _sky_rows(store: Store, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Rows of the exposure's sky fibres."""
-    every = _exposure_rows(store, rows)
+    every = exposure_rows(store, rows)
     flags = store.index[every.tolist()]["flags"].to_numpy()
     return every[(flags & int(_NO_SKY)) == int(FiberFlag.SKY_FIBER)]
-
-
-def _calibration(store: Store, facts: pl.DataFrame, arm: str) -> Path:
-    """The flat nearest in time, as `prepare` chooses it; any arc's, the profile is the flat's."""
-    spid, lmjm = int(facts["spid"][0]), int(facts["lmjm"][0])
-    folder = store.work / "traces"
-    if not isinstance(folder, Path):
-        raise StoreError(folder, "a work folder on this machine, with its traces", "a remote one")
-    found = sorted(folder.glob(_FLAT_NAME.format(spid=spid, arm=arm)))
-    if not found:
-        raise StoreError(
-            folder, f"the calibration of spectrograph {spid:02d}, arm {arm}", "no such file"
-        )
-    return min(found, key=lambda path: abs(int(path.stem.split("-")[2]) - lmjm))
-
-
-def _geometry(path: Path, settings: StripeSettings) -> Geometry:
-    try:
-        return make_geometry(read_calibration(path), settings)
-    except FrameError as err:
-        raise StoreError(path, "a calibration of this store", str(err)) from err
 
 
 def _fill(
