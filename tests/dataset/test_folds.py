@@ -117,6 +117,36 @@ def test_paper_draws_the_counts_with_the_shares_of_the_classes():
             assert mine.n_unique() == min(len(mine), every)
 
 
+def test_the_second_protocol_adds_faint_rows_of_labelled_stars_and_changes_nothing_else():
+    index = index_of(300, 12)
+    counts = {"train": 240, "validation": 30, ">30": 45, "0-10": 31}
+    paper = SplitSettings(kind="paper", fold=1, counts=counts)
+    first = make_split(index, paper)
+    second = make_split(index, paper.model_copy(update={"faint": "learn"}))
+    check_split(second)
+    bright = second.with_columns(
+        part=pl.when((pl.col("snrr") < 30) & (pl.col("part") != "test"))
+        .then(pl.lit("unused"))
+        .otherwise("part")
+    )
+    assert split_digest(bright) == split_digest(first)
+    faint = second.filter((pl.col("snrr") < 30) & pl.col("part").is_in(["train", "validation"]))
+    assert dict(faint["part"].value_counts().iter_rows()) == {"train": 240, "validation": 30}
+    labelled = index.filter(pl.col("snrr") >= 30)["star"]
+    assert faint["star"].is_in(labelled.implode()).all()
+
+
+def test_a_star_never_seen_well_has_no_label_to_learn_from():
+    index = index_of(90).with_columns(
+        snrr=pl.when(pl.col("star") < "s045").then(pl.col("snrr").clip(0, 29)).otherwise("snrr")
+    )
+    for kind in ("single", "large"):
+        split = make_split(index, SplitSettings(kind=kind, faint="learn"))
+        learnt = split.filter(pl.col("part").is_in(["train", "validation"]))
+        assert (learnt["star"] >= "s045").all()
+        assert (learnt["snrr"] < 30).any()
+
+
 def test_a_draw_does_not_depend_on_the_order_of_the_index():
     settings = SplitSettings(kind="paper", counts={"train": 60, ">30": 9})
     index = index_of()
@@ -132,6 +162,10 @@ def test_too_few_rows_are_refused():
     split = make_split(index_of(), SplitSettings(kind="large"))
     with pytest.raises(ConfigError, match="counts of train"):
         draw_counts(split, SplitSettings(counts={"30-40": 1}))
+    counts = {"train": 300, "validation": 30}
+    settings = SplitSettings(kind="paper", counts=counts, train_above=5, faint="learn")
+    with pytest.raises(StoreError, match="wanted 300 rows of train below the limit"):
+        make_split(index_of(), settings)
 
 
 def test_everything_is_tested_where_nothing_is_trained():

@@ -10,6 +10,7 @@ from drcnet.cli.console import ConfigOption, JsonOption, print_json, say
 __all__ = ["command"]
 
 Kind = Literal["single", "large", "paper", "test"]
+Faint = Literal["unused", "learn"]
 
 
 def command(
@@ -24,6 +25,12 @@ def command(
     fold: int = typer.Option(0, "--fold", "-k", min=0, help="Which fold is tested."),
     folds: int | None = typer.Option(None, "--folds", min=2, help="How many folds (5)."),
     seed: int | None = typer.Option(None, "--seed", help="Which stars go where."),
+    faint: Faint | None = typer.Option(
+        None,
+        "--faint",
+        help="Faint rows of stars to learn from: unused, as in the paper, or learn: labelled by "
+        "the star's best visit (the second protocol).",
+    ),
     config: Path | None = ConfigOption,
     as_json: bool = JsonOption,
 ) -> None:
@@ -39,7 +46,13 @@ def command(
     from drcnet.dataset.store import open_store
     from drcnet.dataset.table1 import describe_split
 
-    flags = {"split.folds": folds, "split.seed": seed, "split.kind": kind, "split.fold": fold}
+    flags = {
+        "split.folds": folds,
+        "split.seed": seed,
+        "split.kind": kind,
+        "split.fold": fold,
+        "split.faint": faint,
+    }
     settings = read_settings(config, flags).split
     split = make_split(open_store(work).index, settings)
     write_split(out, split, settings)

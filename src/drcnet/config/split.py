@@ -16,6 +16,10 @@ class SplitSettings(Frozen):
     """Lower edges of the half-open S/N intervals; the last has no upper edge."""
     train_above: float = 30.0
     """Only stars of at least this `snrr` are trained on; all else is tested."""
+    faint: Literal["unused", "learn"] = "unused"
+    """Rows below `train_above` of stars to train or validate on that also have one above it:
+    'unused', as in the paper, or learnt from with the label of the star's best visit: the second
+    protocol, never to be compared with the first."""
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Train, validation and test shares of the stars above `train_above`. With folds the test
     share is that of one fold, and the first two are in proportion."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["deal_homes", "draw_counts"]
 
+_STREAM = 3  # numbers that a draw of the first protocol starts from: seed, fold, cell
+
 
 def deal_homes(stars: pl.DataFrame, settings: SplitSettings) -> pl.DataFrame:
     """Give each star to train, validation or test by its fold.
@@ -77,7 +79,8 @@ def draw_counts(split: pl.DataFrame, settings: SplitSettings) -> pl.DataFrame:
     """Keep as many rows as `settings.counts` says; the rest become 'unused'.
 
     In each cell the classes keep the shares that they have there, and no star gives a second row
-    before every star of its class has given one.
+    before every star of its class has given one. Where `faint` is 'learn', training and
+    validation get as many rows below the limit besides; the others are those of 'unused'.
 
     Parameters
     ----------
@@ -105,22 +108,39 @@ def draw_counts(split: pl.DataFrame, settings: SplitSettings) -> pl.DataFrame:
         raise ConfigError("split.counts", f"counts of {known}", f"{unknown}")
     part = split["part"].to_numpy().astype(object)
     interval = split["interval"].to_numpy()
+    bright = split["snrr"].to_numpy() >= settings.train_above
     chosen = np.zeros(len(split), bool)
     for number, name in enumerate(sorted(settings.counts)):
         tested = name not in ("train", "validation")
-        cell = (part == "test") & (interval == name) if tested else part == name
-        rows = np.flatnonzero(cell)
-        wanted = settings.counts[name]
-        if wanted > len(rows):
-            raise StoreError(
-                f"split of kind paper, fold {settings.fold}",
-                f"{wanted} rows of {'test ' if tested else ''}{name}",
-                f"{len(rows)}",
-            )
-        rng = np.random.default_rng([settings.seed, settings.fold, number])
-        chosen[_draw(split, rows, wanted, rng)] = True
+        cell = (part == "test") & (interval == name) if tested else (part == name) & bright
+        stream = [settings.seed, settings.fold, number]
+        chosen[_draw_cell(split, cell, name, settings, stream)] = True
+        if settings.faint == "learn" and not tested:
+            cell = (part == name) & ~bright
+            chosen[_draw_cell(split, cell, name, settings, [*stream, 1])] = True
     kept = np.where(chosen, part, "unused").tolist()
     return split.with_columns(pl.Series("part", kept, dtype=pl.String))
+
+
+def _draw_cell(
+    split: pl.DataFrame,
+    cell: "NDArray[np.bool_]",
+    name: str,
+    settings: SplitSettings,
+    stream: list[int],
+) -> "NDArray[np.int64]":
+    """As many rows of a cell as `counts` says under `name`, or an error."""
+    rows = np.flatnonzero(cell)
+    wanted = settings.counts[name]
+    if wanted > len(rows):
+        tested = "" if name in ("train", "validation") else "test "
+        faint = " below the limit" if len(stream) > _STREAM else ""
+        raise StoreError(
+            f"split of kind paper, fold {settings.fold}",
+            f"{wanted} rows of {tested}{name}{faint}",
+            f"{len(rows)}",
+        )
+    return _draw(split, rows, wanted, np.random.default_rng(stream))
 
 
 def _draw(

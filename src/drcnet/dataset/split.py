@@ -4,7 +4,8 @@ Stars are dealt out first, rows follow: a star with at least one row of `train_a
 to train, validation or test; a star seen only below goes to test. Trained and validated on are
 only rows of `train_above` or more. A fainter row of a training or validation star can be used
 nowhere - not for training, which the paper does above its limit only, and not for testing, where
-its star would be known already - and is 'unused'.
+its star would be known already - and is 'unused'. Where `faint` is 'learn' it goes with its star
+instead, whose best visit labels it: another protocol, for surveys that visit stars again.
 
 Other kinds of split test one fold of stars (`drcnet.dataset.fold_split`), or everything.
 """
@@ -88,7 +89,10 @@ def make_split(index: pl.DataFrame, settings: SplitSettings) -> pl.DataFrame:
         dealt = deal_homes(stars, settings)
     rows = rows.join(dealt, on="star", how="left", maintain_order="left")
     home = pl.col("home").fill_null("test")
-    nowhere = (pl.col("interval") == "") | ((home != "test") & ~bright)
+    learnt = bright
+    if settings.faint == "learn":
+        learnt = bright.any().over("star")
+    nowhere = (pl.col("interval") == "") | ((home != "test") & ~learnt)
     part = pl.when(nowhere).then(pl.lit("unused")).otherwise(home).alias("part")
     split = rows.with_columns(part).select(_COLUMNS)
     return draw_counts(split, settings) if settings.kind == "paper" else split
