@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from drcnet.dataset.loader import WEIGHED
+from drcnet.dataset.loader import WEIGHED, lit_arms
 from drcnet.errors import CheckpointError, ConfigError
 from drcnet.models import MODELS, build_model
 from drcnet.provenance import atomic_write, file_digest
@@ -155,8 +155,7 @@ class Classifier:
         tensor = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
         logits = predict(self.model, tensor, self.device, how=self.card.normalize)
         probability = softmax(logits)
-        lit = np.asarray(np.isfinite(x).reshape(len(x), 2, -1).any(axis=2))
-        probability[~(lit[:, 0] & lit[:, 1])] = np.nan
+        probability[~lit_arms(x, self.card.view).all(axis=1)] = np.nan
         return probability
 
 

@@ -32,6 +32,7 @@ from drcnet.dataset.exposure import (
 )
 from drcnet.dataset.loader import see
 from drcnet.dataset.parallel import run_tasks
+from drcnet.dataset.profiles import arm_reader
 from drcnet.dataset.store import ARMS, Progress
 from drcnet.frames.night import Exposure, Night, scan_night, with_calibrations
 from drcnet.instruments import load_instrument
@@ -221,7 +222,8 @@ def classify_stripes(
     probability = np.full((len(fibers), len(classes)), np.nan)
     if chosen.any():
         view = classifier.card.view
-        seen = [see(view, partial(getattr, measured.arms[arm]))[chosen] for arm in ARMS]
+        settings = StripeSettings(**classifier.card.stripes)
+        seen = [see(view, arm_reader(measured, arm, settings))[chosen] for arm in ARMS]
         x = np.stack(seen, axis=1)
         probability[chosen] = classifier.probabilities(x)
     known = np.asarray(np.isfinite(probability).all(axis=1))

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from drcnet.calibrate.product import Calibration, read_calibration
 from drcnet.checkpoint import Classifier, load_classifier
 from drcnet.dataset.intervals import interval_of
 from drcnet.dataset.loader import see
+from drcnet.dataset.profiles import row_reader
 from drcnet.dataset.split import read_split, split_file
 from drcnet.dataset.store import Store, open_store
 from drcnet.errors import CheckpointError, StoreError
@@ -153,9 +152,7 @@ def _judge(
     number = rows["row"].to_numpy().astype(np.int64)
     seen = rows["seen"].to_numpy()
 
-    def get(name: str) -> NDArray[Any]:
-        return store.read(name, number)
-
+    get = row_reader(store, number)
     p = classifier.probabilities(see(classifier.card.view, get))
     p = calibration.probabilities(p, seen)
     known = np.isfinite(p).all(axis=1)

@@ -24,7 +24,7 @@ from drcnet.dataset.augment_noise import (
     weigh,
 )
 from drcnet.dataset.augment_scene import Scene, read_scene, read_skies
-from drcnet.dataset.loader import SKY_BESIDE, WEIGHED, Samples, electrons
+from drcnet.dataset.loader import BESIDE, WEIGHED, Samples, electrons, rows_beside
 from drcnet.dataset.store import Store
 
 __all__ = ["Augmenter", "make_augmenter"]
@@ -54,8 +54,9 @@ class Augmenter:
         The same view of sky fibres; needed where `settings.replace_sky`.
     weighed : bool, default False
         The view has inverse variances: they are given along, as they are after the change.
-    beside : Tensor, shape (n, 2, 1, L) or (0,)
-        The frame's sky where the view has it as a row of its own; `skies` then have it too.
+    beside : Tensor, shape (n, 2, 1, L), (n, 2, 1 + 2 S, L) or (0,)
+        Rows below the stripe where the view has them: the frame's sky, and what the flat knows,
+        which is believed whatever is done to the stripe; `skies` then have them too.
     """
 
     settings: AugmentSettings
@@ -136,7 +137,7 @@ class Augmenter:
         if self.weighed:
             out = weigh(out, seen_variance(x, out, scene, factor) + (missing - before))
         if len(self.beside):
-            out = torch.cat([out, self._sky_row(at, draw)], dim=2)
+            out = torch.cat([out, self._below(at, draw)], dim=2)
         lost = draw.lost.reshape(*draw.lost.shape, *[1] * (out.ndim - 2))
         return out.masked_fill(lost, torch.nan)
 
@@ -174,7 +175,7 @@ class Augmenter:
         """
         shape = (*self.x.shape[:2], 2, *self.x.shape[2:]) if self.weighed else self.x.shape
         if len(self.beside):
-            shape = (*shape[:2], shape[2] + 1, *shape[3:])
+            shape = (*shape[:2], shape[2] + self.beside.shape[2], *shape[3:])
         out = self.x.new_empty(shape)
         for at in torch.arange(len(self.x)).split(_CHUNK):
             out[at] = self.batch(at.to(self.x.device), epoch)
@@ -192,18 +193,22 @@ class Augmenter:
         wanted, there = expected_variance(x, star + scene.keep, scene, factor)
         dark = expected_variance(x, scene.keep, scene, torch.zeros_like(factor))[0]
         other = self._picked(draw)
-        other = other[:, :, :-1] if len(self.beside) else other
+        other = other[:, :, : x.shape[2]] if len(self.beside) else other
         return star + other, (wanted - dark - factor**2 * there).clamp(min=0)
 
     def _picked(self, draw: Draw) -> Tensor:
         """The sky fibres that the stars are put before."""
         return self.skies[(draw.sky_row * len(self.skies)).long()]
 
-    def _sky_row(self, at: Tensor, draw: Draw) -> Tensor:
-        """Sky of the frame that each star is seen in now, (B, 2, 1, L)."""
-        if self.settings.replace_sky:
-            return self._picked(draw)[:, :, -1:]
-        return self.beside[at]
+    def _below(self, at: Tensor, draw: Draw) -> Tensor:
+        """Rows below each stripe now: another sky comes with its own neighbours, (B, 2, ., L)."""
+        own = self.beside[at]
+        if not self.settings.replace_sky:
+            return own
+        across = self.x.shape[2]
+        other = self._picked(draw)[:, :, across:]
+        last = 1 + across  # of the star's own profile
+        return torch.cat([other[:, :, :1], own[:, :, 1:last], other[:, :, last:]], dim=2)
 
     def _spill(self, x: Tensor, variance: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """Light of another star, coming in from one side."""
@@ -255,8 +260,8 @@ def make_augmenter(
     skies, beside = _NOTHING, _NOTHING
     if settings.replace_sky:
         skies = torch.from_numpy(read_skies(store, view))
-    if view == SKY_BESIDE:
-        beside = samples.x[:, :, -1:].contiguous()
+    if view in BESIDE:
+        beside = rows_beside(samples.x, view)
     elif len(skies):
         skies = electrons(skies, view)[0]
     return Augmenter(settings, seed, samples.row, x, scene, skies, view in WEIGHED, beside)

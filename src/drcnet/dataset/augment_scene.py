@@ -17,12 +17,13 @@ from torch import Tensor
 
 from drcnet.dataset.augment_haze import RAYS, SKY_CHOICES, measure_haze
 from drcnet.dataset.augment_light import Geometry, fiber_light
-from drcnet.dataset.loader import SKY_BESIDE, VIEWS, see
+from drcnet.dataset.loader import BESIDE, VIEWS, see
 from drcnet.dataset.profiles import (
     by_exposure,
     calibration_file,
     exposure_rows,
     read_geometry,
+    row_reader,
     stripe_settings,
 )
 from drcnet.dataset.store import ARMS, Store
@@ -216,9 +217,8 @@ def read_skies(store: Store, view: str) -> NDArray[np.float32]:
 
     Returns
     -------
-    ndarray, shape (m, 2, 11, L) or (m, 2, L)
-        Electrons, with the noise of one sky fibre; the frame's sky as one more row across where
-        the view has it.
+    ndarray, shape (m, 2, 11, L), (m, 2, 12 or 34, L) or (m, 2, L)
+        Electrons, with the noise of one sky fibre; below them what a view of `BESIDE` has there.
 
     Raises
     ------
@@ -227,9 +227,10 @@ def read_skies(store: Store, view: str) -> NDArray[np.float32]:
     """
     flags = store.index["flags"].to_numpy()
     row = store.index["row"].to_numpy()[(flags & int(_NO_SKY)) == int(FiberFlag.SKY_FIBER)]
-    x = see("stripes" if view == SKY_BESIDE else view, lambda name: store.read(name, row))
-    if view == SKY_BESIDE:  # cosmic rays stay in: they come with a sky
-        x = np.concatenate([x, store.read("sky", row)[:, :, None]], axis=2, dtype=np.float32)
+    x = see(view, row_reader(store, row))
+    if view in BESIDE:  # cosmic rays stay in: they come with a sky
+        stripe = store.read("stripes", row)
+        x[:, :, : stripe.shape[2]] = stripe
     x = x[np.isfinite(x).reshape(len(x), -1).all(axis=1)]
     if not len(x):
         raise StoreError(store.work, "sky fibres, to replace the sky", "none")

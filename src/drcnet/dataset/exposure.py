@@ -60,12 +60,15 @@ class ExposureStripes:
         'blue' and 'red', only those that were measured.
     reasons : Mapping of str to str
         Why an arm was not; 'blue', 'red'.
+    calibrations : Mapping of str to Path
+        What each arm of `arms` was calibrated with.
     """
 
     exposure: Exposure
     n_fiber: int
     arms: Mapping[str, ArmStripes]
     reasons: Mapping[str, str] = field(default_factory=dict)
+    calibrations: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def reason(self) -> str:
@@ -126,7 +129,8 @@ def measure_exposure(
                 arms[arm] = divide_fibers(arms[arm], traced.throughput[:, rows])
         except Exception as err:  # noqa: BLE001 - one frame, whatever is in it, stops no batch
             reasons[arm] = refusal(err)
-    return ExposureStripes(exposure, profile.fibers.count, arms, reasons)
+    used = {arm: Path(calibrations[arm][0]) for arm in arms}
+    return ExposureStripes(exposure, profile.fibers.count, arms, reasons, used)
 
 
 def open_frame(

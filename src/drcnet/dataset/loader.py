@@ -13,11 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from drcnet.dataset.profiles import FLAT_ARRAYS, row_reader
 from drcnet.dataset.store import Progress, Store
 from drcnet.errors import StoreError
 from drcnet.stripes.normalize import normalize
 
 __all__ = [
+    "BESIDE",
+    "FLAT_BESIDE",
     "PHYSICAL",
     "SKY_BESIDE",
     "VIEWS",
@@ -26,8 +29,10 @@ __all__ = [
     "batch_rows",
     "electrons",
     "epoch_order",
+    "lit_arms",
     "load_part",
     "normalize_rows",
+    "rows_beside",
     "see",
 ]
 
@@ -39,6 +44,7 @@ VIEWS = {
     "optimal-sky": ("optimal", "sky"),
     "optimal-ivar": ("optimal", "sky"),
     "stripes-sky": ("stripes",),
+    "stripes-flat": ("stripes",),
 }
 """View to the array of the store that shows it, and to what is taken off that."""
 
@@ -50,7 +56,14 @@ SKY_BESIDE = "stripes-sky"
 """The stripe, NaN where a pixel is bad or a cosmic ray was found, and the frame's sky at the fibre
 as one more row across: (n, 2, 12, 3000)."""
 
-PHYSICAL = frozenset({*WEIGHED, SKY_BESIDE})
+FLAT_BESIDE = "stripes-flat"
+"""As `SKY_BESIDE`, and below that what the flat knows: the fibre's profile on each pixel, and the
+light that the neighbours are believed to bring: (n, 2, 34, 3000)."""
+
+BESIDE = frozenset({SKY_BESIDE, FLAT_BESIDE})
+"""Views of stripes with rows below them that are no pixels."""
+
+PHYSICAL = frozenset({*WEIGHED, *BESIDE})
 """Views for models that know their noise: in electrons, never normalised outside the model."""
 
 _PIXELS = 2**18
@@ -66,7 +79,7 @@ class Samples:
     ----------
     x : Tensor, shape (n, 2, 11, 3000), (n, 2, 3000) or (n, 2, 2, 3000), float32
         Electrons, or what `normalized` made of them; a view of `WEIGHED` has electrons and their
-        inverse variance along the third axis, `SKY_BESIDE` 11 pixels and the sky.
+        inverse variance along the third axis, a view of `BESIDE` 11 pixels and what stands below.
     label : Tensor, shape (n,), int64
         Position of each star's class in `classes`.
     row : ndarray, shape (n,), int64
@@ -193,9 +206,8 @@ def load_part(
     number = {name: k for k, name in enumerate(classes)}
     label = np.array([number[name] for name in rows["class"]], dtype=np.int64)
     row = rows["row"].to_numpy().astype(np.int64)
-    x = see(view, lambda name: store.read(name, row, progress=progress))
-    lit: NDArray[np.bool_] = np.asarray(np.isfinite(x).reshape(len(x), 2, -1).any(axis=2))
-    dark = ~(lit[:, 0] & lit[:, 1])
+    x = see(view, row_reader(store, row, progress))
+    dark = ~lit_arms(x, view).all(axis=1)
     if dark.any():
         raise StoreError(
             where,
@@ -213,21 +225,21 @@ def see(view: str, get: Callable[[str], NDArray[Any]]) -> NDArray[np.float32]:
     view : str
         One of `VIEWS`.
     get : callable
-        get(name) gives an array of the store by its name.
+        get(name) gives an array by its name: of the store, or of
+        `drcnet.dataset.profiles.FLAT_ARRAYS`.
 
     Returns
     -------
     ndarray, float32
         Electrons; the sky taken off where the view has none. A view of `WEIGHED` is stacked with
         its inverse variance before the last axis; both are NaN where nothing is known.
-        `SKY_BESIDE` has the sky as the last row across.
+        A view of `BESIDE` has the sky as one more row across, and `FLAT_BESIDE` profile and
+        neighbours below that.
     """
     shown, *taken = VIEWS[view]
     x = get(shown).astype(np.float32, copy=False)
-    if view == SKY_BESIDE:
-        x = np.where(get("mask") == 0, x, np.float32(np.nan))
-        sky = get("sky").astype(np.float32, copy=False)
-        return np.concatenate([x, np.expand_dims(sky, -2)], axis=-2)
+    if view in BESIDE:
+        return _see_beside(x, view, get)
     for name in taken:
         x = x - get(name).astype(np.float32, copy=False)
     if view not in WEIGHED:
@@ -235,6 +247,64 @@ def see(view: str, get: Callable[[str], NDArray[Any]]) -> NDArray[np.float32]:
     ivar = get(WEIGHED[view]).astype(np.float32, copy=False)
     known = np.isfinite(x) & np.isfinite(ivar) & (ivar > 0)
     return np.stack([np.where(known, part, np.float32(np.nan)) for part in (x, ivar)], axis=-2)
+
+
+def _see_beside(
+    x: NDArray[np.float32], view: str, get: Callable[[str], NDArray[Any]]
+) -> NDArray[np.float32]:
+    """Stripes with rows below them; filled part by part, as they are the memory's largest."""
+    names = FLAT_ARRAYS if view == FLAT_BESIDE else ()
+    across = x.shape[-2]
+    shape = (*x.shape[:-2], across * (1 + len(names)) + 1, x.shape[-1])
+    out = np.empty(shape, np.float32)
+    out[..., :across, :] = np.where(get("mask") == 0, x, np.float32(np.nan))
+    out[..., across, :] = get("sky")
+    for number, name in enumerate(names):
+        first = across + 1 + number * across
+        out[..., first : first + across, :] = get(name)
+    return out
+
+
+def lit_arms(x: NDArray[np.floating], view: str) -> NDArray[np.bool_]:
+    """Say which arms of which stars hold any light.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n, 2, ..., L)
+        Stars in that view.
+    view : str
+        One of `VIEWS`.
+
+    Returns
+    -------
+    ndarray, shape (n, 2), bool
+        Whether a value of the arm's light is finite; what stands below a stripe is no light.
+    """
+    light = x[:, :, : _across(x.shape[2], view)] if view in BESIDE else x
+    return np.asarray(np.isfinite(light).reshape(*x.shape[:2], -1).any(axis=2))
+
+
+def rows_beside(x: Tensor, view: str) -> Tensor:
+    """Give what stands below the stripes of a view of `BESIDE`.
+
+    Parameters
+    ----------
+    x : Tensor, shape (n, 2, 12 or 34, 3000)
+        Stars in that view.
+    view : str
+        One of `BESIDE`.
+
+    Returns
+    -------
+    Tensor, shape (n, 2, 1 or 23, 3000)
+        The sky, and of `FLAT_BESIDE` profile and neighbours; no copy.
+    """
+    return x[:, :, _across(x.shape[2], view) :]
+
+
+def _across(rows: int, view: str) -> int:
+    """Count the pixels across among the rows of a view of `BESIDE`."""
+    return (rows - 1) // (1 + len(FLAT_ARRAYS)) if view == FLAT_BESIDE else rows - 1
 
 
 def electrons(x: Tensor, view: str) -> tuple[Tensor, str]:
@@ -250,14 +320,14 @@ def electrons(x: Tensor, view: str) -> tuple[Tensor, str]:
     Returns
     -------
     Tensor, shape (n, 2, 11, 3000) or (n, 2, 3000)
-        Without inverse variance or sky.
+        Without inverse variance, or what stands below a stripe.
     str
         The view that this is; for a view of `WEIGHED` its own name.
     """
     if view in WEIGHED:
         return x[:, :, 0].contiguous(), view
-    if view == SKY_BESIDE:
-        return x[:, :, :-1].contiguous(), "stripes"
+    if view in BESIDE:
+        return x[:, :, : _across(x.shape[2], view)].contiguous(), "stripes"
     return x, view
 
 

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from drcnet.config import StripeSettings
 from drcnet.dataset.augment_light import Geometry, fiber_light, make_geometry
+from drcnet.dataset.exposure import ExposureStripes
 from drcnet.dataset.store import ARMS, Progress, Store
 from drcnet.errors import FrameError, StoreError
 from drcnet.stripes.calibration_file import read_calibration
 
 __all__ = [
     "FLAT_ARRAYS",
+    "arm_reader",
     "by_exposure",
     "calibration_file",
     "exposure_rows",
@@ -63,6 +65,39 @@ def row_reader(
         if name in FLAT_ARRAYS:
             return flat()[FLAT_ARRAYS.index(name)]
         return store.read(name, row, progress=progress)
+
+    return get
+
+
+def arm_reader(
+    measured: ExposureStripes, arm: str, settings: StripeSettings
+) -> Callable[[str], NDArray[Any]]:
+    """Make the same function for one arm of an exposure that no store holds.
+
+    Parameters
+    ----------
+    measured : ExposureStripes
+        One exposure, that arm measured.
+    arm : {'blue', 'red'}
+        Which arm.
+    settings : StripeSettings
+        How it was cut.
+
+    Returns
+    -------
+    callable
+        get(name) gives an array of all fibres: as `row_reader`'s, without the axis of the arms.
+    """
+    one = measured.arms[arm]
+
+    @functools.cache
+    def flat() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        geometry = read_geometry(measured.calibrations[arm], settings)
+        return fiber_light(geometry, one.offset, np.arange(measured.n_fiber), one.optimal)
+
+    def get(name: str) -> NDArray[Any]:
+        found = flat()[FLAT_ARRAYS.index(name)] if name in FLAT_ARRAYS else getattr(one, name)
+        return np.asarray(found)
 
     return get
 

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drcnet.dataset.loader import SKY_BESIDE, VIEWS, WEIGHED
+from drcnet.dataset.loader import BESIDE, FLAT_BESIDE, VIEWS, WEIGHED
+from drcnet.dataset.profiles import FLAT_ARRAYS
 from drcnet.dataset.shards import ARMS
 from drcnet.dataset.store import Store, open_arrays
 from drcnet.errors import StoreError
@@ -126,5 +127,7 @@ def row_bytes(store: Store, view: str) -> int:
         Bytes of both arms as float32.
     """
     array = open_arrays(store.work)[f"{ARMS[0]}/{VIEWS[view][0]}"]
-    values = int(np.prod(array.shape[1:])) + (array.shape[-1] if view == SKY_BESIDE else 0)
+    values = int(np.prod(array.shape[1:]))
+    values *= 1 + len(FLAT_ARRAYS) if view == FLAT_BESIDE else 1
+    values += array.shape[-1] if view in BESIDE else 0
     return len(ARMS) * 4 * values * (2 if view in WEIGHED else 1)

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from drcnet.dataset.loader import batch_rows, normalize_rows, see
+from drcnet.dataset.loader import batch_rows, lit_arms, normalize_rows, see
+from drcnet.dataset.profiles import row_reader
 from drcnet.dataset.reading import DTYPES, Batch, Reading, row_bytes
-from drcnet.dataset.shards import ARMS
 from drcnet.dataset.store import Store
 from drcnet.errors import StoreError
 from drcnet.stripes.normalize import normalize
@@ -167,9 +167,8 @@ class ShardStream:
     def _pixels(self, positions: NDArray[np.int64]) -> Tensor:
         """Pixels of some stars; normalised here only where the device is this processor."""
         rows = self.row[positions]
-        x = see(self.reading.view, lambda name: self.store.read(name, rows))
-        lit: NDArray[np.bool_] = np.asarray(np.isfinite(x).reshape(len(x), len(ARMS), -1).any(2))
-        dark = ~(lit[:, 0] & lit[:, 1])
+        x = see(self.reading.view, row_reader(self.store, rows))
+        dark = ~lit_arms(x, self.reading.view).all(axis=1)
         if dark.any():
             came = f"none in row {rows[dark][0]}"
             raise StoreError(self.store.work, "rows that hold light in both arms", came)

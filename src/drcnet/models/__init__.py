@@ -30,7 +30,7 @@ from drcnet.models.template import Template
 __all__ = ["MODELS", "Fitted", "ModelEntry", "build_model"]
 
 
-View = Literal["stripes", "box", "optimal", "optimal-ivar", "stripes-sky"]
+View = Literal["stripes", "box", "optimal", "optimal-ivar", "stripes-sky", "stripes-flat"]
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class ModelEntry:
         How it is called in settings and cards.
     build : callable
         build(n_class, **options) gives the module.
-    view : {'stripes', 'box', 'optimal', 'optimal-ivar', 'stripes-sky'}
+    view : {'stripes', 'box', 'optimal', 'optimal-ivar', 'stripes-sky', 'stripes-flat'}
         What it sees by itself: 2-D stripes, or 1-D spectra, of the aperture sum or of the optimal
         extraction, or the latter less the sky with its inverse variance; or 2-D stripes beside
-        the frame's sky.
+        the frame's sky, or besides with what the flat says of them.
     kind : {'torch', 'classical'}
         Trained by gradient, or fitted in one go (a `Fitted`).
     reference : str

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
-__all__ = ["Collapse", "Extracted"]
+__all__ = ["Collapse", "Extracted", "block_sum", "weigh"]
 
 _TINY = 1e-12
 _START = 1e-3  # spread of weights that begin at almost nothing
@@ -92,10 +92,10 @@ class Collapse(nn.Module):
         light = (light - self.haze[:, None, None]) * known
         with torch.no_grad():  # only to find what is not to be believed
             rough = self._profile(light, known)
-            first = _weigh(light, rough, known / (light.clamp(min=0) + self._noise))
+            first = weigh(light, rough, known / (light.clamp(min=0) + self._noise))
         sure = known * self._trust(light, rough, first)
         profile = self._bettered(self._profile(light * sure, sure))
-        return _weigh(light, profile, sure / self._variance(profile, first.light))
+        return weigh(light, profile, sure / self._variance(profile, first.light))
 
     @torch.no_grad()
     def begin(self, stripe: Tensor) -> None:
@@ -108,7 +108,7 @@ class Collapse(nn.Module):
         """
         known = torch.isfinite(stripe)
         light = torch.where(known, stripe, torch.zeros((), dtype=stripe.dtype))
-        mean = _block_sum(light, self.block) / _block_sum(known, self.block).clamp(min=1)
+        mean = block_sum(light, self.block) / block_sum(known, self.block).clamp(min=1)
         level = mean.sum(2)  # (N, 2, B)
         edge = (mean[:, :, 0] + mean[:, :, -1]) / 2
         for arm in range(2):
@@ -124,7 +124,7 @@ class Collapse(nn.Module):
 
     def _profile(self, light: Tensor, known: Tensor) -> Tensor:
         """Share of the light on each pixel, one a block, (N, 2, S, L)."""
-        mean = _block_sum(light, self.block) / _block_sum(known, self.block).clamp(min=_START)
+        mean = block_sum(light, self.block) / block_sum(known, self.block).clamp(min=_START)
         mean = mean.clamp(min=0)
         share = mean / mean.sum(2, keepdim=True).clamp(min=_TINY)
         return _along(share, light.shape[-1])
@@ -134,7 +134,7 @@ class Collapse(nn.Module):
         if self.better is None:
             return profile
         size = profile.shape[-1]
-        seen = _block_sum(profile, self.block) / self.block
+        seen = block_sum(profile, self.block) / self.block
         seen = (seen + _START).log().flatten(0, 1)[:, None]  # (2N, 1, S, B)
         factor = self.better(seen).tanh().exp()[:, 0].unflatten(0, profile.shape[:2])
         changed = profile * _along(factor, size)
@@ -157,14 +157,14 @@ def _better(channels: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(1, channels, 3, padding=1), nn.GELU(), last)
 
 
-def _weigh(light: Tensor, profile: Tensor, weight: Tensor) -> Extracted:
+def weigh(light: Tensor, profile: Tensor, weight: Tensor) -> Extracted:
     """Horne's equation 8, and the inverse of his table 1's variance."""
     ivar = (weight * profile**2).sum(2)
     total = (weight * profile * light).sum(2)
     return Extracted(total / ivar.clamp(min=_TINY), ivar)
 
 
-def _block_sum(x: Tensor, block: int) -> Tensor:
+def block_sum(x: Tensor, block: int) -> Tensor:
     """(..., L) to (..., B); the last block may be shorter."""
     x = pad(x.float(), (0, -x.shape[-1] % block))
     return x.unflatten(-1, (-1, block)).sum(-1)

@@ -2,8 +2,8 @@
 
     stripe ─▶ Collapse ─▶ light, ivar ─▶ less the sky ─▶ Posterior ─▶ Head ─▶ logits
               Horne 1986, from the                       of the spectrum's    classes; on the way
-              stripe itself                              components, given    the subclass, Teff,
-              (`drcnet.models.collapse`)                 the noise (`.ppca`)  log g and [Fe/H]
+              stripe (`.collapse`), or                   components, given    the subclass, Teff,
+              the flat (`.mended`)                       the noise (`.ppca`)  log g and [Fe/H]
 
 A network that starts anywhere has to find out from a few hundred stars what has been known since
 long: that pixels are weighed by their noise, that lines are judged over their whole length and
@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from drcnet.models.classical import fit_logit
-from drcnet.models.collapse import Collapse
+from drcnet.models.collapse import Collapse, Extracted
+from drcnet.models.mended import MendedCollapse
 from drcnet.models.ppca import (
     bright_stars,
     known_spectra,
@@ -51,8 +52,9 @@ class HorneNet(nn.Module):
     n_class : int, default 3
         Classes, K, in the order of temperature.
     n_spatial : int, default 12
-        Rows of the input: S pixels across, and the frame's sky; 2: a spectrum less its sky, and
-        its inverse variance.
+        Rows of the input: S pixels across, and the frame's sky; with `flat` S rows of the flat's
+        profile and S of the neighbours' light besides; 2: a spectrum less its sky, and its
+        inverse variance.
     n_wave : int
         Wavelength pixels of an arm, L.
     components : int, default 20
@@ -64,7 +66,10 @@ class HorneNet(nn.Module):
     hidden : int, default 32
         Width of the head's hidden layer; 0: a linear head.
     learned : bool, default True
-        Learn how to better the profile; else it is what each block of the stripe shows.
+        Learn how to better the profile; else it is what each block of the stripe, or the flat,
+        shows.
+    flat : bool, default False
+        The input says what the flat knows.
     tune : float, default 0.003
         How fast the components move with the rest, 0: not at all. They are 6000 numbers each,
         and the stars are few.
@@ -88,11 +93,15 @@ class HorneNet(nn.Module):
         penalty_inverse: float = 0.1,
         hidden: int = 32,
         learned: bool = True,
+        flat: bool = False,
         tune: float = 0.003,
         ordered: float = 0.3,
         parameters: float = 0.1,
     ) -> None:
         super().__init__()
+        if flat and (n_spatial < 10 or n_spatial % 3 != 1):
+            wanted = "3 rows for each of at least 3 pixels, and a sky"
+            raise ValueError(f"'n_spatial' must be {wanted}, got {n_spatial}")
         if n_spatial < 4 and n_spatial != _SPECTRA:
             wanted = "at least 3 pixels and a sky, or 2 for spectra"
             raise ValueError(f"'n_spatial' must be {wanted}, got {n_spatial}")
@@ -103,7 +112,10 @@ class HorneNet(nn.Module):
             )
         self.bright, self.penalty_inverse = bright, penalty_inverse
         self.ordered, self.parameters_weight = ordered, parameters
-        self.collapse = None if n_spatial == _SPECTRA else Collapse(learned=learned)
+        self.flat, self.across = flat, (n_spatial - 1) // 3 if flat else n_spatial - 1
+        self.collapse: Collapse | MendedCollapse | None = None
+        if n_spatial != _SPECTRA:
+            self.collapse = (MendedCollapse if flat else Collapse)(learned=learned)
         basis = torch.linalg.qr(torch.randn(2 * n_wave, components)).Q
         self.register_buffer("mean", torch.ones(2, n_wave))
         self.register_buffer("basis", basis)
@@ -118,10 +130,12 @@ class HorneNet(nn.Module):
 
         Parameters
         ----------
-        x : Tensor, shape (N, 2, S + 1, L)
+        x : Tensor, shape (N, 2, S + 1, L) or (N, 2, 3 S + 1, L)
             Blue and red: the stripe in electrons, not finite where a pixel is bad, and in the
-            last row the frame's sky in electrons of the fibre. Or (N, 2, 2, L): electrons less
-            the sky, and their inverse variance, not finite where nothing is known.
+            row below the frame's sky in electrons of the fibre; then, of a flat, the share of the
+            fibre's light on each pixel, and the electrons that neighbours bring there. Or
+            (N, 2, 2, L): electrons less the sky, and their inverse variance, not finite where
+            nothing is known.
 
         Returns
         -------
@@ -137,7 +151,7 @@ class HorneNet(nn.Module):
 
         Parameters
         ----------
-        x : Tensor, shape (N, 2, S + 1, L)
+        x : Tensor, shape (N, 2, R, L)
             As for `forward`.
         label : Tensor of int64, shape (N,)
             Classes.
@@ -176,7 +190,7 @@ class HorneNet(nn.Module):
         light, ivar, label = [], [], []
         for number, (x, classes) in enumerate(batches):
             if number == 0 and self.collapse is not None:
-                self.collapse.begin(x[:, :, :-1])
+                self.collapse.begin(*self._seen(x))
             one = self._spectra(x)
             light.append(one[0].cpu())
             ivar.append(one[1].cpu())
@@ -225,12 +239,17 @@ class HorneNet(nn.Module):
         """Light of the star and its inverse variance, (N, 2, L) each."""
         if self.collapse is None:
             return known_spectra(x)
-        found = self.collapse(x[:, :, :-1])
-        sky = x[:, :, -1]
+        found: Extracted = self.collapse(*self._seen(x))
+        sky = x[:, :, self.across]
         known = torch.isfinite(sky) & (found.ivar > 0)
         zero = torch.zeros((), dtype=x.dtype, device=x.device)
         light = torch.where(known, found.light - torch.where(known, sky, zero), zero)
         return light, torch.where(known, found.ivar, zero)
+
+    def _seen(self, x: Tensor) -> tuple[Tensor, ...]:
+        """What the collapse is shown: the stripe, and profile and neighbours of the flat."""
+        stripe = x[:, :, : self.across]
+        return (stripe, *x[:, :, self.across + 1 :].chunk(2, dim=2)) if self.flat else (stripe,)
 
     def _posterior(self, light: Tensor, ivar: Tensor) -> Tensor:
         """Posterior means in units of the components' spread, and how much is known, (N, C + 2).

@@ -20,7 +20,8 @@ from drcnet.config import AugmentSettings
 from drcnet.dataset.augment import Augmenter
 from drcnet.dataset.augment_noise import weigh
 from drcnet.dataset.augment_scene import read_scene
-from drcnet.dataset.loader import SKY_BESIDE, VIEWS, WEIGHED
+from drcnet.dataset.loader import BESIDE, FLAT_BESIDE, VIEWS, WEIGHED
+from drcnet.dataset.profiles import read_profiles
 from drcnet.dataset.store import ARMS, Store
 
 __all__ = ["Light", "Sun", "read_light", "read_sun", "see_view"]
@@ -49,6 +50,8 @@ class Light:
         Stored inverse variances, by the view that shows them.
     bad : Tensor, shape (B, 2, S, L)
         Pixels that a view without them leaves out; empty where none is asked for.
+    flat : Tensor, shape (B, 2, 2 S, L)
+        Profile and neighbours that the flat's view shows; empty where it is not asked for.
     """
 
     augmenter: Augmenter
@@ -58,6 +61,7 @@ class Light:
     weights: dict[str, Tensor]
     ivar: dict[str, Tensor]
     bad: Tensor
+    flat: Tensor
 
     @property
     def stripes(self) -> Tensor:
@@ -133,7 +137,10 @@ def read_light(store: Store, row: NDArray[np.int64], views: set[str], seed: int)
             for view, name in WEIGHED.items()
             if view in views
         },
-        torch.from_numpy(store.read("mask", row) != 0) if SKY_BESIDE in views else torch.zeros(0),
+        torch.from_numpy(store.read("mask", row) != 0) if BESIDE & views else torch.zeros(0),
+        torch.from_numpy(np.concatenate(read_profiles(store, row), axis=2))
+        if FLAT_BESIDE in views
+        else torch.zeros(0),
     )
 
 
@@ -153,13 +160,15 @@ def see_view(light: Light, view: str, stripes: Tensor, sky: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor, shape (B, 2, S, L), (B, 2, S + 1, L), (B, 2, L) or (B, 2, 2, L)
-        Electrons; a view of `WEIGHED` with its inverse variance, which follows the counts,
-        `SKY_BESIDE` with the sky.
+    Tensor, shape (B, 2, S or more, L), (B, 2, L) or (B, 2, 2, L)
+        Electrons; a view of `WEIGHED` with its inverse variance, which follows the counts, one of
+        `BESIDE` with the sky; what the flat says is believed as before.
     """
     kind, *taken = VIEWS[view]
-    if view == SKY_BESIDE:
-        return torch.cat([stripes.masked_fill(light.bad, torch.nan), sky[:, :, None]], dim=2)
+    if view in BESIDE:
+        below = [light.flat] if view == FLAT_BESIDE else []
+        shown = stripes.masked_fill(light.bad, torch.nan)
+        return torch.cat([shown, sky[:, :, None], *below], dim=2)
     if kind == "stripes":
         return stripes
     change = torch.nan_to_num(stripes - light.stripes)

@@ -3,7 +3,8 @@
 Both compare a normalised star with a reference: itself smoothed along wavelength, so that only
 lines and bumps count, or a blank stripe. Where a spectrum stands beside its inverse variance, the
 reference has the same weights: what is asked is what the light says, not how noisy it is. Where a
-stripe stands beside the sky, only the star's part of it is compared, and the sky stays.
+stripe stands beside the sky, only the star's part of it is compared, and sky, neighbours and what
+is known of the profile stay.
 
 Shapes: N stars, S pixels across, L along wavelength.
 """
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv1d, pad
 
 from drcnet.config import SaliencySettings
-from drcnet.dataset.loader import SKY_BESIDE, WEIGHED
+from drcnet.dataset.loader import BESIDE, FLAT_BESIDE, WEIGHED, electrons, rows_beside
 
 __all__ = ["attribute", "hide_windows", "integrated_gradients", "randomised", "reference"]
 
@@ -34,7 +35,7 @@ def attribute(
     ----------
     model : torch.nn.Module
         In evaluation mode.
-    x : Tensor, shape (N, 2, S, L), (N, 2, S + 1, L), (N, 2, L) or (N, 2, 2, L)
+    x : Tensor, shape (N, 2, S or more, L), (N, 2, L) or (N, 2, 2, L)
         Normalised stars.
     label : Tensor of int64, shape (N,)
         Whose logit.
@@ -49,13 +50,13 @@ def attribute(
         Logits; of stripes by pixel with gradients, else by wavelength.
     """
     blank = reference(x, settings, view=view)
-    x = torch.where(torch.isfinite(x), x, blank) if view == SKY_BESIDE else x
+    x = torch.where(torch.isfinite(x), x, blank) if view in BESIDE else x
     if settings.method == "occlusion":
         return hide_windows(model, x, blank, label, settings.window)
     found = integrated_gradients(model, x, blank, label, settings.steps)
     if view in WEIGHED:
         return found[:, :, 0]  # the weights are those of the reference
-    return found[:, :, :-1] if view == SKY_BESIDE else found  # and so is the sky
+    return electrons(found, view)[0]  # and so is all that stands below a stripe
 
 
 def reference(x: Tensor, settings: SaliencySettings, *, view: str = "stripes") -> Tensor:
@@ -63,7 +64,7 @@ def reference(x: Tensor, settings: SaliencySettings, *, view: str = "stripes") -
 
     Parameters
     ----------
-    x : Tensor, shape (N, 2, S, L), (N, 2, S + 1, L), (N, 2, L) or (N, 2, 2, L)
+    x : Tensor, shape (N, 2, S or more, L), (N, 2, L) or (N, 2, 2, L)
         Normalised.
     settings : SaliencySettings
         Which reference, and how smooth.
@@ -80,14 +81,12 @@ def reference(x: Tensor, settings: SaliencySettings, *, view: str = "stripes") -
         spectrum, ivar = x[:, :, 0], x[:, :, 1]
         known = (ivar > 0).to(x.dtype)
         return torch.stack([known * _lineless(spectrum, known, settings), ivar], dim=2)
-    if view == SKY_BESIDE:
-        stripe, sky = x[:, :, :-1], x[:, :, -1:]
+    if view in BESIDE:
+        stripe, below = electrons(x, view)[0], rows_beside(x, view)
         known = torch.isfinite(stripe).to(x.dtype)
-        mean = _averaged(stripe.nan_to_num(), known, settings.smooth).clamp(min=0)
-        profile = mean / mean.sum(dim=2, keepdim=True).clamp(min=1e-9)
-        night = profile * sky.nan_to_num()
+        night = _night(stripe, known, below, view, settings.smooth)
         star = (stripe - night).nan_to_num() * known
-        return torch.cat([night + _lineless(star, known, settings), sky], dim=2)
+        return torch.cat([night + _lineless(star, known, settings), below], dim=2)
     return torch.zeros_like(x) if settings.against == "zero" else _smoothed(x, settings.smooth)
 
 
@@ -182,6 +181,16 @@ def randomised(model: nn.Module, seed: int) -> nn.Module:
         state[name] = values
     other.load_state_dict(state)
     return other.eval()
+
+
+def _night(stripe: Tensor, known: Tensor, below: Tensor, view: str, sigma: float) -> Tensor:
+    """What a stripe shows besides its star: sky, and neighbours where they are known."""
+    sky, flat = below[:, :, :1].nan_to_num(), below[:, :, 1:].nan_to_num()
+    if view == FLAT_BESIDE:
+        profile, spilt = flat.chunk(2, dim=2)
+        return profile * sky + spilt
+    mean = _averaged(stripe.nan_to_num(), known, sigma).clamp(min=0)
+    return mean / mean.sum(dim=2, keepdim=True).clamp(min=1e-9) * sky
 
 
 def _lineless(star: Tensor, known: Tensor, settings: SaliencySettings) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from drcnet.checkpoint import Classifier
 from drcnet.config import PrepareSettings, SaliencySettings
 from drcnet.dataset.loader import electrons, see
+from drcnet.dataset.profiles import row_reader
 from drcnet.dataset.store import ARMS, Store
 from drcnet.errors import StoreError
 from drcnet.instruments import load_instrument
@@ -39,7 +40,7 @@ class Stars:
     ----------
     rows : DataFrame
         `row`, `star`, `class`, `interval`.
-    electrons, x : Tensor, shape (N, 2, S, L), (N, 2, S + 1, L), (N, 2, L) or (N, 2, 2, L)
+    electrons, x : Tensor, shape (N, 2, S or more, L), (N, 2, L) or (N, 2, 2, L)
         As stored, and normalised.
     label : Tensor of int64, shape (N,)
         True classes.
@@ -81,7 +82,7 @@ def read_stars(store: Store, rows: pl.DataFrame, classifier: Classifier) -> Star
     """
     row = rows["row"].to_numpy().astype(np.int64)
     card = classifier.card
-    seen = torch.from_numpy(see(card.view, lambda name: store.read(name, row)))
+    seen = torch.from_numpy(see(card.view, row_reader(store, row)))
     x = normalize(seen, card.normalize)
     number = {name: k for k, name in enumerate(card.classes)}
     label = torch.tensor([number[name] for name in rows["class"]])

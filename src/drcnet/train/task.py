@@ -7,14 +7,22 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from drcnet.checkpoint import pick_device
 from drcnet.config import TrainSettings
 from drcnet.dataset.augment import Augmenter, make_augmenter
 from drcnet.dataset.batches import pool_rows
-from drcnet.dataset.loader import PHYSICAL, Samples, load_part, normalize_rows, see
+from drcnet.dataset.loader import (
+    FLAT_BESIDE,
+    PHYSICAL,
+    Samples,
+    lit_arms,
+    load_part,
+    normalize_rows,
+    see,
+)
+from drcnet.dataset.profiles import row_reader
 from drcnet.dataset.reading import Reading, part_bytes
 from drcnet.dataset.remote import RemotePath
 from drcnet.dataset.split import read_split, split_digest, split_file
@@ -35,7 +43,7 @@ _VIEWS_OF = {
     "box": _FLAT,
     "optimal": _FLAT,
     "optimal-ivar": ("optimal-ivar",),
-    "stripes-sky": ("stripes-sky", "optimal-ivar"),
+    "stripes-sky": ("stripes-sky", "stripes-flat", "optimal-ivar"),
 }
 
 
@@ -300,7 +308,7 @@ def load_data(task: Task, progress: Progress | None = None) -> Data:
         )
         if stream is not None:
             stream.label = train.label
-    size = {"n_wave": validation.x.shape[-1]}
+    size = {"n_wave": validation.x.shape[-1], "flat": task.view == FLAT_BESIDE}
     if validation.x.ndim == 4:
         size["n_spatial"] = validation.x.shape[2]
     known = task.entry.options
@@ -352,9 +360,8 @@ def _pool(task: Task, train: Samples) -> torch.Tensor:
         found = np.sort(train.row)
     rng = np.random.default_rng(np.random.SeedSequence([task.settings.seed, len(found)]))
     found = np.sort(rng.permutation(found)[: 4 * len(train)])
-    x = see(task.view, lambda name: task.store.read(name, found))
-    arms: NDArray[np.bool_] = np.asarray(np.isfinite(x).reshape(len(x), 2, -1).any(axis=2))
-    lit = arms[:, 0] & arms[:, 1]
+    x = see(task.view, row_reader(task.store, found))
+    lit = lit_arms(x, task.view).all(axis=1)
     pixels = torch.from_numpy(np.ascontiguousarray(x[lit]))
     return normalize_rows(pixels, task.settings.normalize, pixels)
 
