@@ -9,9 +9,7 @@ trained here.
 """
 
 import argparse
-import re
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +19,12 @@ from drcnet.config import EvaluateSettings
 from drcnet.dataset.store import open_store
 from drcnet.evaluate.comparison import compare_runs
 from drcnet.evaluate.metrics import bootstrap_sums, score_run
-from drcnet.evaluate.runs import INTERVALS, order_intervals, read_run
+from drcnet.evaluate.runs import INTERVALS, order_intervals
 from drcnet.evaluate.subclasses import away_from_borders
 from drcnet.evaluate.tables import to_markdown
 from drcnet.provenance import atomic_write
+from folds import pooled_runs
 
-FOLD = re.compile(r"^(?P<line>.+)-paper-(?P<fold>\d+)$")
 BRIGHT = 60.0  # S/N from which on noise takes nothing
 
 STORY = """
@@ -48,25 +46,6 @@ MISREAD = """
 - The set is closed: every star is an F, G or K star. What is none is refused, not classified
   (`drcnet calibrate`).
 """
-
-
-def pooled_runs(folders, folds):
-    """Runs of each line put together, and the lines that lack a fold."""
-    found = {}
-    for folder in folders:
-        for path in sorted(folder.iterdir()):
-            match = FOLD.match(path.name)
-            if match and (path / "card.json").is_file():
-                found.setdefault(match["line"], {})[int(match["fold"])] = path
-    runs, short = [], {}
-    for line, paths in found.items():
-        if len(paths) < folds:
-            short[line] = len(paths)
-            continue
-        parts = [read_run(path) for _, path in sorted(paths.items())]
-        together = pl.concat([part.tested for part in parts], how="vertical_relaxed")
-        runs.append(replace(parts[0], name=line, predictions=together, calibration=None))
-    return runs, short
 
 
 def accuracy_table(runs, settings):
