@@ -201,7 +201,7 @@ def test_finished_run_is_returned_and_other_settings_are_refused(finished, tiny_
     split = pl.read_parquet(other / "split.parquet")
     part = pl.when(pl.col("row").is_between(60, 65)).then(pl.lit("validation"))
     split.with_columns(part.otherwise("part").alias("part")).write_parquet(other / "split.parquet")
-    with pytest.raises(TrainingError, match="another store or split"):
+    with pytest.raises(TrainingError, match="this split, or overwrite, got one on another split"):
         train(other, run, MODERN)
 
 

@@ -10,6 +10,7 @@ from drcnet.dataset.split import (
     check_split,
     make_split,
     read_split,
+    some_stars,
     split_digest,
     table1,
     write_split,
@@ -159,3 +160,28 @@ def test_table1_counts_every_row_once(rng):
         ("test", "10-20"),
         ("test", "0-10"),
     ]
+
+
+def test_a_share_of_the_stars_goes_with_all_its_rows(rng):
+    stars = rng.integers(0, 60, 400)
+    index = make_index(stars, np.array(list("FGK"))[stars % 3], 10 ** rng.uniform(1, 2.1, 400))
+    split = make_split(index, DEFAULT)
+    shares = {share: some_stars(split, share, 3) for share in (0.25, 0.5, 0.999)}
+    trained = {
+        share: set(part.filter(pl.col("part") == "train")["star"])
+        for share, part in shares.items()
+    }
+    whole = split.filter(pl.col("part") == "train")
+    assert trained[0.25] < trained[0.5] < trained[0.999] == set(whole["star"])
+    for share, part in shares.items():
+        check_split(part)
+        assert part.drop("part").equals(split.drop("part"))
+        rest = ~pl.col("star").is_in(list(trained[share])) & (pl.col("part") == "train")
+        assert part["part"].equals(
+            split.with_columns(pl.when(rest).then(pl.lit("unused")).otherwise("part"))["literal"]
+        )
+        for label in "FGK":
+            count = whole.filter(pl.col("class") == label)["star"].n_unique()
+            kept = part.filter((pl.col("part") == "train") & (pl.col("class") == label))
+            assert kept["star"].n_unique() == int(np.ceil(share * count))
+    assert not some_stars(split, 0.5, 4).equals(shares[0.5])

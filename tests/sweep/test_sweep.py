@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 import torch
 
-from drcnet.config import SweepSettings, TrainSettings
+from drcnet.config import SweepSettings, TrainSettings, settings_toml
 from drcnet.dataset.writing import locked
 from drcnet.errors import ConfigError, RunError, StoreError, TrainingError
 from drcnet.models import MODELS
@@ -248,3 +248,46 @@ def test_a_line_that_learns_nothing_is_listed_as_failed(tiny_work, tmp_path):
     assert "points above the majority class at S/N >30; " in verdict
     assert result.failed == {}
     assert verdict in result.page.read_text()
+
+
+RESTING = {
+    "begin_from": "old/{split}",
+    "teachers": {"runs": ["first-noise-{split}-s1", "x-s{seed}"], "weight": 0.3},
+}
+
+
+def test_runs_that_a_line_rests_on_are_those_of_its_split_and_seed():
+    lines = {
+        "first": {"model": "rcnet", "noise": (True,), "seeds": (1, 2)},
+        "next": {"model": "rcnet", "seeds": (4,), "recipe": RESTING},
+    }
+    runs = plan(change(lines=lines, splits=("splits/a-0.parquet", "splits/a-1.parquet")))
+    assert [run.name for run in runs] == [
+        *("first-noise-a-0-s1", "first-noise-a-0-s2", "first-noise-a-1-s1", "first-noise-a-1-s2"),
+        *("next-a-0", "next-a-1"),
+    ]
+    last = runs[-1].settings
+    assert last.begin_from == "old/a-1"
+    assert last.teachers.runs == ("first-noise-a-1-s1", "x-s4")
+    assert last.teachers.weight == 0.3
+    assert runs[0].settings.begin_from is None
+    assert "begin_from" not in settings_toml(runs[0].settings)
+
+
+@pytest.mark.parametrize("name", ["run-{fold}", "run-{", "run-{}", "run-{0}"])
+def test_other_words_in_the_name_of_a_run_are_explained(name):
+    with pytest.raises(ConfigError, match=r"lines.next.recipe: wanted .split. or .seed., got"):
+        plan(change(lines={"next": {"model": "rcnet", "recipe": {"begin_from": name}}}))
+
+
+def test_pupil_of_the_lines_above_it(tiny_work, tmp_path):
+    recipe = NETWORK | {"epochs": 1}
+    teachers = {"runs": ["rcnet-s1", "rcnet-s2"]}
+    lines = {
+        "rcnet": {"recipe": recipe},
+        "pupil": {"model": "rcnet", "seeds": (1,), "recipe": recipe | {"teachers": teachers}},
+    }
+    result = sweep(change(lines=lines), tiny_work, tmp_path)
+    assert result.failed == {}
+    assert result.runs["run"].to_list() == ["rcnet-s1", "rcnet-s2", "pupil"]
+    assert sweep(change(lines=lines), tiny_work, tmp_path).lines.equals(result.lines)

@@ -33,6 +33,12 @@ def command(
     augment: str | None = typer.Option(
         None, "--augment", help="noise: train on faded stars besides; the run is NAME-noise."
     ),
+    begin_from: str | None = typer.Option(
+        None, "--begin-from", help="Start from this run's weights: a name in RUNS, or a path."
+    ),
+    teachers: list[str] = typer.Option(
+        [], "--teacher", help="Learn from this run's probabilities besides; repeatable."
+    ),
     overwrite: bool = OverwriteOption,
     as_json: bool = JsonOption,
 ) -> None:
@@ -56,7 +62,10 @@ def command(
     if augment not in (None, "noise"):
         raise typer.BadParameter(f"--augment takes 'noise', not {augment!r}")
     flags = {"split": split, "seed": seed, "device": device, "epochs": epochs}
-    given: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
+    named: dict[str, Any] = flags | {"begin_from": begin_from}
+    given = {key: value for key, value in named.items() if value is not None}
+    if teachers:
+        given["teachers"] = {"runs": teachers}
     summaries = []
     for name, recipe in recipes.items():
         if augment is not None:

@@ -12,7 +12,7 @@ from drcnet.config.robustness import RobustnessSettings, SaliencySettings
 from drcnet.config.simulate import SimulateSettings
 from drcnet.config.split import SplitSettings
 from drcnet.config.sweep import SweepLine, SweepSettings
-from drcnet.config.train import AugmentSettings, TrainSettings
+from drcnet.config.train import AugmentSettings, TeacherSettings, TrainSettings
 from drcnet.config.whole import BenchmarkSettings, Settings
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "StripeSettings",
     "SweepLine",
     "SweepSettings",
+    "TeacherSettings",
     "TrainSettings",
     "load_settings",
     "settings_toml",

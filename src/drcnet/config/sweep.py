@@ -18,8 +18,12 @@ class SweepLine(Frozen):
     """Name in the registry of models; none: the line's own name."""
     noise: tuple[bool, ...] | None = None
     """Without (false) and with (true) training stars shown fainter; none: the sweep's."""
+    seeds: tuple[int, ...] | None = Field(default=None, min_length=1)
+    """As the sweep's; none: the sweep's."""
     recipe: dict[str, Any] = Field(default={})
-    """Keys of the training settings that differ from the sweep's recipe."""
+    """Keys of the training settings that differ from the sweep's recipe. In names of runs
+    (`begin_from`, `teachers.runs`) {split} and {seed} stand for those of the run; lines are
+    trained in their order, so that a line may rest on runs of one above it."""
 
 
 class SweepSettings(Frozen):

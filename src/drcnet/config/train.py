@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from drcnet.config.base import Frozen
 
-__all__ = ["AugmentSettings", "TrainSettings"]
+__all__ = ["AugmentSettings", "TeacherSettings", "TrainSettings"]
 
 
 class AugmentSettings(Frozen):
@@ -57,6 +57,16 @@ class AugmentSettings(Frozen):
         if not 0 < low <= high <= 1:
             raise ValueError(f"scale must be 0 < low <= high <= 1, got {low}, {high}")
         return self
+
+
+class TeacherSettings(Frozen):
+    """Finished runs that a network learns from beside the labels (Hinton et al. 2015)."""
+
+    runs: tuple[str, ...] = Field(min_length=1)
+    """Their names, as in `begin_from`. They see the same changed stars as the network does."""
+    weight: float = Field(default=0.5, gt=0, le=1)
+    """Of the cross entropy to the mean of their probabilities; what is left of 1 is the weight
+    of the network's own loss."""
 
 
 class TrainSettings(Frozen):
@@ -126,6 +136,15 @@ class TrainSettings(Frozen):
     memory_gb: float | None = Field(default=None, gt=0)
     """Most memory (1e9 bytes) for the training stars' pixels: where they take more, they are read
     shard by shard while the network learns, in another order; none: all lie in memory."""
+    stars_share: float | None = Field(default=None, gt=0, lt=1)
+    """Train on so many of the training stars of each class, with all their rows, drawn by `seed`:
+    for learning curves. A smaller share is part of a larger one."""
+    begin_from: str | None = None
+    """Finished run whose weights the network starts from: the name of a folder beside the run's
+    own, or a path. Same model, options and view; where the classes are others the layers that name
+    them start afresh. Refused where it has seen one of this split's test stars."""
+    teachers: TeacherSettings | None = None
+    """Learn from other runs too; refused where one of them has seen one of the test stars."""
     shuffle_labels: bool = False
     """Train on labels in random order: a check that must come out at chance."""
     augment: AugmentSettings = AugmentSettings()

@@ -12,6 +12,7 @@ Other kinds of split test one fold of stars (`drcnet.dataset.fold_split`), or ev
 
 import hashlib
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ __all__ = [
     "check_split",
     "make_split",
     "read_split",
+    "some_stars",
     "split_digest",
     "split_file",
     "table1",
@@ -110,8 +112,7 @@ def _deal(stars: pl.DataFrame, settings: SplitSettings) -> pl.DataFrame:
     homes: list[str] = []
     for (label,), group in stars.group_by("class", maintain_order=True):
         # The class's own stream: another class more or less changes nothing here.
-        word = int.from_bytes(hashlib.sha256(str(label).encode()).digest()[:8], "little")
-        order = np.random.default_rng([settings.seed, word]).permutation(len(group))
+        order = np.random.default_rng([settings.seed, _word(label)]).permutation(len(group))
         shuffled = group[order]
         counts = shuffled["bright"].to_numpy()
         lacking = np.asarray(settings.fractions) * counts.sum()
@@ -121,6 +122,11 @@ def _deal(stars: pl.DataFrame, settings: SplitSettings) -> pl.DataFrame:
             names.append(star)
             homes.append(_DEALT[part])
     return pl.DataFrame({"star": names, "home": homes}, schema={"star": str, "home": str})
+
+
+def _word(label: object) -> int:
+    """Turn a class into a number, for a stream of its own."""
+    return int.from_bytes(hashlib.sha256(str(label).encode()).digest()[:8], "little")
 
 
 def check_split(split: pl.DataFrame) -> None:
@@ -261,6 +267,33 @@ def split_file(work: Path, name: str | None = None) -> Path:
         if path.is_file():
             return path
     raise StoreError(work / name, "a split file ('drcnet dataset split' makes one)", "none there")
+
+
+def some_stars(split: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:
+    """Keep a share of the training stars, with all their rows; the others become 'unused'.
+
+    Parameters
+    ----------
+    split : DataFrame
+        As `make_split` returns it.
+    share : float
+        Of the training stars of each class, rounded up.
+    seed : int
+        Which stars; those of a smaller share are among those of a larger one.
+
+    Returns
+    -------
+    DataFrame
+        The same rows in the same order.
+    """
+    stars = split.filter(pl.col("part") == "train").unique("star").sort("star")
+    kept: list[str] = []
+    for (label,), group in stars.group_by("class", maintain_order=True):
+        order = np.random.default_rng([seed, _word(label)]).permutation(len(group))
+        kept += group["star"][order[: math.ceil(share * len(group))]].to_list()
+    left = (pl.col("part") == "train") & ~pl.col("star").is_in(kept)
+    part = pl.when(left).then(pl.lit("unused")).otherwise("part")
+    return split.with_columns(part.alias("part"))
 
 
 def table1(split: pl.DataFrame, settings: SplitSettings) -> pl.DataFrame:

@@ -62,18 +62,38 @@ def plan(settings: SweepSettings) -> list[Planned]:
 
 def _runs(settings: SweepSettings, name: str, line: SweepLine) -> Iterator[Planned]:
     noise = settings.noise if line.noise is None else line.noise
-    for noisy, split, seed in product(sorted(set(noise)), settings.splits, settings.seeds):
+    seeds = settings.seeds if line.seeds is None else line.seeds
+    for noisy, split, seed in product(sorted(set(noise)), settings.splits, seeds):
         of_line = f"{name}-noise" if noisy else name
         of_run = of_line
         if len(settings.splits) > 1:
             of_run += f"-{PurePath(split).stem}"
-        if len(settings.seeds) > 1:
+        if len(seeds) > 1:
             of_run += f"-s{seed}"
         recipe = _recipe(settings, name, line)
         changes: dict[str, Any] = {"split": split, "seed": seed}
+        changes |= _rests_on(recipe, name, {"split": PurePath(split).stem, "seed": str(seed)})
         if noisy:
             changes["augment"] = recipe.augment.model_copy(update={"noise": True})
         yield Planned(of_run, of_line, recipe.model_copy(update=changes))
+
+
+def _rests_on(recipe: TrainSettings, name: str, words: dict[str, str]) -> dict[str, Any]:
+    """The runs that a run rests on, by their own names."""
+
+    def spell(run: str) -> str:
+        try:
+            return run.format_map(words)
+        except (KeyError, ValueError, IndexError) as err:
+            raise ConfigError(f"lines.{name}.recipe", "{split} or {seed}", repr(run)) from err
+
+    found: dict[str, Any] = {}
+    if recipe.begin_from is not None:
+        found["begin_from"] = spell(recipe.begin_from)
+    if recipe.teachers is not None:
+        runs = tuple(spell(run) for run in recipe.teachers.runs)
+        found["teachers"] = recipe.teachers.model_copy(update={"runs": runs})
+    return found
 
 
 def _recipe(settings: SweepSettings, name: str, line: SweepLine) -> TrainSettings:

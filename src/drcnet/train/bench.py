@@ -16,6 +16,7 @@ from drcnet.dataset.store import Progress
 from drcnet.dataset.stream import ShardStream
 from drcnet.stripes.normalize import normalize
 from drcnet.train.machine import pick_precision
+from drcnet.train.others import Teachers
 from drcnet.train.processes import Processes
 from drcnet.train.recipe import Loss, class_weights, make_loss
 from drcnet.train.state import State
@@ -62,6 +63,8 @@ class Bench:
         Changes the training stars.
     stream : ShardStream or None
         Reads them where they are not in memory.
+    teachers : Teachers or None
+        Whose probabilities are learnt besides.
     """
 
     settings: TrainSettings
@@ -79,6 +82,7 @@ class Bench:
     progress: Progress | None
     augmenter: Augmenter | None
     stream: ShardStream | None
+    teachers: Teachers | None
 
     def batches(self, epoch: int) -> Generator[Batch]:
         """Give the batches of an epoch, each training star once.
@@ -230,6 +234,7 @@ def set_up(
         progress if processes.first else None,
         augmenter,
         data.stream,
+        Teachers.load(task, tuple(data.validation.x.shape[1:]), device),
     )
 
 

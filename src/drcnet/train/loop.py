@@ -19,8 +19,8 @@ from drcnet.dataset.store import Progress
 from drcnet.provenance import atomic_write
 from drcnet.train.bench import Batch, Bench, set_up
 from drcnet.train.recipe import EarlyStopping, learning_rate, make_optimizer
-from drcnet.train.state import State
-from drcnet.train.task import Data, Outcome, Task
+from drcnet.train.state import Outcome, State
+from drcnet.train.task import Data, Task
 
 __all__ = ["LOG_COLUMNS", "fit_network", "write_log"]
 
@@ -66,13 +66,16 @@ def fit_network(
     settings = task.settings
     device = pick_device(settings.device)
     with _quiet_random_state(device), _deterministic(device, asked=settings.deterministic):
-        model = data.build(task).to(device)
+        model = data.build(task)
+        if task.others.begin is not None:
+            task.others.begin.start(model, task.classes, data.options)
+        model = model.to(device)
         state = State(model, make_optimizer(settings, model), EarlyStopping(settings.patience))
         if (run / "state.pt").is_file():
             state.restore(run / "state.pt", origin)
         bench = set_up(task, data, state, device, progress)
         bench.processes.wait()  # until all have read state.pt
-        if task.entry.begins and not state.epoch:
+        if task.entry.begins and task.others.begin is None and not state.epoch:
             _begin(bench, state)
         with _board(run, state, bench) as board:
             while not state.stopped:
@@ -213,9 +216,13 @@ def _forward(bench: Bench, batch: Batch, rows: slice) -> tuple[Tensor, Tensor]:
     """Loss and logits of some stars of a batch; a model may bring a loss of its own."""
     x, label, beside = (part[rows] for part in batch)
     if len(bench.pool) or len(bench.targets):
-        return bench.model.training_loss(x, label, beside, bench.loss)  # type: ignore[no-any-return]
-    logits = bench.model(x)
-    return bench.loss(logits, label), logits
+        loss, logits = bench.model.training_loss(x, label, beside, bench.loss)
+    else:
+        logits = bench.model(x)
+        loss = bench.loss(logits, label)
+    if bench.teachers is not None:
+        loss = bench.teachers.blend(loss, logits, x, bench.weights[label])
+    return loss, logits
 
 
 @torch.no_grad()

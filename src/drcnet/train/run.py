@@ -32,12 +32,14 @@ from drcnet.models.cost import operations
 from drcnet.provenance import atomic_write, make_provenance
 from drcnet.train.loop import fit_network, write_log
 from drcnet.train.machine import describe_machine, pick_precision
+from drcnet.train.others import find_others, write_seen
 from drcnet.train.parts import Parts
 from drcnet.train.predictions import predictions_table
 from drcnet.train.processes import Processes
 from drcnet.train.recipe import make_loss
+from drcnet.train.state import Outcome
 from drcnet.train.summary import TrainSummary, summarize
-from drcnet.train.task import Data, Outcome, Task, load_data, read_task
+from drcnet.train.task import Data, Task, load_data, read_task
 
 __all__ = ["train"]
 
@@ -47,6 +49,7 @@ _FILES = (
     "log.csv",
     "weights.safetensors",
     "predictions.parquet",
+    "seen.parquet",
     "metrics.ecsv",
     "confusion.ecsv",
     "doubt.ecsv",
@@ -102,12 +105,13 @@ def train(
     ------
     TrainingError
         The split cannot be learnt from, an option is unknown, the loss is no number any more,
-        `run` holds a training with other settings or inputs, or another process trains it.
+        `run` holds a training with other settings or inputs, or another process trains it; or a
+        run that the settings name is missing, does not fit, or has seen one of the test stars.
     StoreError
         Store or split cannot be read.
     """
     run = Path(run)
-    task, processes = read_task(work, settings, parts), Processes.here()
+    task, processes = find_others(read_task(work, settings, parts), run), Processes.here()
     _check_together(task, processes, overwrite=overwrite)
     origin = _origin(task)
     card = None if overwrite else _finished(run, origin)
@@ -141,6 +145,7 @@ def _train(
         _rescue(task, data, outcome, run)
     if processes.first:
         _write_predictions(task, data, outcome.model, run, progress)
+        write_seen(task, run, _provenance(task))
         card = _card(task, data, outcome)
         card.training["classified_per_second"] = _classify_rate(task, data, outcome.model)
         save_classifier(run, outcome.weights, card)
@@ -194,9 +199,13 @@ def _finished(run: Path, origin: dict[str, Any]) -> Card | None:
     if not (run / "card.json").is_file():
         return None
     card = read_card(run)
-    if card.provenance["inputs"] != {k: v for k, v in origin.items() if k != "settings"}:
+    wanted = {k: v for k, v in origin.items() if k != "settings"}
+    if card.provenance["inputs"] != wanted:
+        came = card.provenance["inputs"]
+        names = [name for name in wanted if wanted[name] != came.get(name)]
+        this, another = " and ".join(names), " and another ".join(names)
         raise TrainingError(
-            run, "a run on this store and split, or overwrite", "one on another store or split"
+            run, f"a run on this {this}, or overwrite", f"one on another {another}"
         )
     return None if card.stopped == "error" else card
 
@@ -345,6 +354,9 @@ def _card(task: Task, data: Data, outcome: Outcome) -> Card:
         "validation_loss": kept["validation_loss"],
         "validation_accuracy": kept["validation_accuracy"],
     }
+    if task.others.begin is not None:
+        training["begun_from"] = task.others.begin.run.name
+        training["afresh"] = ", ".join(task.others.begin.afresh(task.classes, data.options))
     if data.stream is not None:
         training["waiting"] = round(data.stream.waiting, 3)  # of the last epoch
     return Card(

@@ -11,7 +11,7 @@ from drcnet.errors import CheckpointError
 from drcnet.provenance import atomic_write
 from drcnet.train.recipe import EarlyStopping
 
-__all__ = ["State"]
+__all__ = ["Outcome", "State"]
 
 _PLAIN = (
     *("epoch", "step", "stars", "seconds", "cpu_seconds"),
@@ -108,3 +108,37 @@ class State:
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.stopping = EarlyStopping(**content["stopping"])
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a training came to, by gradient or in one go.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model.
+    weights : dict
+        The state to keep; empty where not one epoch was good.
+    log : list of dict
+        One row an epoch.
+    best_epoch : int
+        Epoch of those weights.
+    stopped : str
+        Why it ended: 'epochs', 'patience', 'time', 'fitted' or 'error'.
+    stars : int
+        Stars learnt from, each as often as it came up.
+    cpu_seconds : float
+        Processor time of the training.
+    failure : str
+        What went wrong; empty where nothing did.
+    """
+
+    model: nn.Module
+    weights: dict[str, torch.Tensor]
+    log: list[dict[str, float]]
+    best_epoch: int
+    stopped: str
+    stars: int
+    cpu_seconds: float
+    failure: str = ""

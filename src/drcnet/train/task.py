@@ -25,17 +25,18 @@ from drcnet.dataset.loader import (
 from drcnet.dataset.profiles import row_reader
 from drcnet.dataset.reading import Reading, part_bytes
 from drcnet.dataset.remote import RemotePath
-from drcnet.dataset.split import read_split, split_digest, split_file
+from drcnet.dataset.split import read_split, some_stars, split_digest, split_file
 from drcnet.dataset.store import Progress, Store, open_store
 from drcnet.dataset.stream import ShardStream
 from drcnet.errors import TrainingError
 from drcnet.models import MODELS, ModelEntry, build_model
 from drcnet.provenance import digest
 from drcnet.train.checks import check_parts, check_rows, find_entry, prepared_settings
+from drcnet.train.others import Others
 from drcnet.train.parts import Parts
 from drcnet.train.recipe import shuffled_labels
 
-__all__ = ["Data", "Outcome", "Task", "effective_settings", "load_data", "read_task"]
+__all__ = ["Data", "Task", "effective_settings", "load_data", "read_task"]
 
 _FLAT = ("box", "optimal", "box-sky", "optimal-sky")
 _VIEWS_OF = {
@@ -71,6 +72,8 @@ class Task:
         Digests of split and store.
     parts : Parts
         What other runs of this process have read.
+    others : Others
+        Finished runs that it rests on.
     """
 
     settings: TrainSettings
@@ -82,6 +85,7 @@ class Task:
     prepared: dict[str, Any]
     inputs: dict[str, str]
     parts: Parts = field(default_factory=Parts)
+    others: Others = field(default_factory=Others)
 
     def load(self, rows: pl.DataFrame, part: str, progress: Progress | None = None) -> Samples:
         """Read stars as the model sees them, or take them from a run before.
@@ -171,40 +175,6 @@ class Data:
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What a training came to, by gradient or in one go.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        The model.
-    weights : dict
-        The state to keep; empty where not one epoch was good.
-    log : list of dict
-        One row an epoch.
-    best_epoch : int
-        Epoch of those weights.
-    stopped : str
-        Why it ended: 'epochs', 'patience', 'time', 'fitted' or 'error'.
-    stars : int
-        Stars learnt from, each as often as it came up.
-    cpu_seconds : float
-        Processor time of the training.
-    failure : str
-        What went wrong; empty where nothing did.
-    """
-
-    model: nn.Module
-    weights: dict[str, torch.Tensor]
-    log: list[dict[str, float]]
-    best_epoch: int
-    stopped: str
-    stars: int
-    cpu_seconds: float
-    failure: str = ""
-
-
 def read_task(work: Path | str, settings: TrainSettings, parts: Parts | None = None) -> Task:
     """Read split and index, and check that they can be learnt from.
 
@@ -245,6 +215,8 @@ def read_task(work: Path | str, settings: TrainSettings, parts: Parts | None = N
     check_rows(path, split, store)
     check_parts(path, split, classes)
     inputs = {"split": split_digest(split), "store": digest(store.provenance)}
+    if settings.stars_share is not None:
+        split = some_stars(split, settings.stars_share, settings.seed)
     return Task(settings, entry, store, split, classes, view, prepared, inputs, parts or Parts())
 
 
