@@ -1,0 +1,250 @@
+"""How right can anyone be about built-in stars? A classifier that knows the physics, by S/N.
+
+    python benchmarks/bayes_limit.py FGK-BUILTIN [RUNS ...] --page docs/results/limit.md
+
+FGK-BUILTIN is the set of configs/benchmarks/fgk-builtin.toml, RUNS folders of sweeps over its
+folds (configs/sweeps/builtin-folds.toml), to be set beside the limit. Nothing is trained here.
+"""
+
+import argparse
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from scipy.interpolate import CubicSpline
+from scipy.special import logsumexp
+
+from drcnet.config import BenchmarkSettings, EvaluateSettings
+from drcnet.dataset.split import read_split
+from drcnet.dataset.store import open_store
+from drcnet.evaluate.metrics import bootstrap_sums
+from drcnet.evaluate.runs import INTERVALS
+from drcnet.evaluate.tables import to_markdown
+from drcnet.instruments import load_instrument
+from drcnet.provenance import atomic_write
+from drcnet.simulate.builtin import builtin_stars, spectral_type
+from drcnet.simulate.grid import SpectrumGrid
+from drcnet.simulate.light import extinction, sensitivity
+from drcnet.simulate.sky import smear, telluric_transmission
+from drcnet.simulate.spectra import rest_grid
+from drcnet.stripes.polynomial import chebyshev_basis
+from folds import pooled_runs
+
+LIGHT_SPEED = 299792.458  # km/s
+VELOCITY, DUST = 50.0, 0.06  # spread in km/s, mean E(B-V): what the simulator draws from
+CHUNK = 500
+NODES = 61  # of the quadrature over what blurs the literature's types
+
+STORY = """
+`{name}` is made of stars of known physics: a spectrum follows from Teff, log g and [Fe/H], a
+velocity and dust. So the best classifier there can be is known too: the posterior of a star among
+{library} others drawn from the very population (Bayes), given the noise of each pixel, the
+sky, the profile, the wavelengths and the throughput, all without error; only its brightness is
+integrated over. It is asked about simulated spectra of the set's test stars, at the brightness and
+with the pixels' noise of the set's own rows. Types are blurred by {spread:g} K, as the
+literature's are: *parameters known* is how often the most probable type is right for one who
+knows Teff and log g exactly. *Stars that count*: the effective number of library stars in the
+posterior, median; where it is below 10, the library is too coarse and the true limit lies between
+the two columns. 95% intervals are from a bootstrap over stars, {seed_text}.
+"""
+
+
+def class_shares(teff, giant, classes, spread):
+    """Probability of each class for temperatures as the literature would give them."""
+    x, weight = np.polynomial.hermite_e.hermegauss(NODES)
+    shares = np.zeros((len(teff), len(classes)))
+    for node, part in zip(x, weight, strict=True):
+        for k, (t, g) in enumerate(zip(teff, giant, strict=True)):
+            letter = spectral_type(t + spread * node, giant=bool(g))[0]
+            if letter in classes:
+                shares[k, classes.index(letter)] += part
+    return shares / shares.sum(axis=1, keepdims=True)
+
+
+class Instrument:
+    """Noise-free light of stars through one fibre, without the atmosphere's changes."""
+
+    def __init__(self, store, settings, fwhm):
+        profile = load_instrument(settings.instrument)
+        stripes = store.provenance["settings"]["prepare"]["stripes"]
+        kept = np.arange(stripes["row_start"], stripes["row_stop"])
+        index = store.index.filter("usable")
+        row = int(index["row"][len(index) // 2])
+        coefficients = store.read("wavelength", np.array([row]))[0]  # (2, 5)
+        basis = chebyshev_basis(kept, profile.n_wave, coefficients.shape[1] - 1)
+        self.arms = [
+            (wave, *self._factors(wave, profile, arm, settings, fwhm))
+            for wave, arm in zip(coefficients @ basis, ("blue", "red"), strict=True)
+        ]
+
+    @staticmethod
+    def _factors(wave, profile, arm, settings, fwhm):
+        step = float(np.abs(np.diff(wave)).mean())
+        left = np.sqrt(max(settings.wavelength_fwhm**2 - (fwhm / step) ** 2, 0.0))
+        factor = sensitivity(wave, profile, arm) * telluric_transmission(wave, 1.2) * wave
+        return factor, left
+
+    def see(self, flux, velocity, dust):
+        """Light of stars, (n, 6000), up to their brightness."""
+        rest = rest_grid()
+        seen = np.empty((len(flux), sum(len(wave) for wave, _, _ in self.arms)), np.float32)
+        for k, one in enumerate(flux):
+            spline, shift = CubicSpline(rest, one), 1.0 + velocity[k] / LIGHT_SPEED
+            start = 0
+            for wave, factor, left in self.arms:
+                light = spline(wave / shift) * factor * extinction(wave, np.array(dust[k]))
+                seen[k, start : start + len(wave)] = smear(light, left, 1.0)
+                start += len(wave)
+        return seen / seen.mean(axis=1, keepdims=True)
+
+
+def make_library(settings, instrument, count, seed):
+    """Stars of the same population: their light, and what their class may be."""
+    drawn = settings.model_copy(update={"seed": seed, "stars": count})
+    stars = builtin_stars(drawn, count)
+    rng = np.random.default_rng([seed, 1])
+    light = instrument.see(
+        stars.flux, rng.normal(0, VELOCITY, count), rng.exponential(DUST, count)
+    )
+    giant = stars.table["luminosity"].to_numpy() == "III"
+    return light, stars.table["teff"].to_numpy(), giant
+
+
+def observed(store, settings, instrument, rows, rng):
+    """Spectra of test rows, made anew with the noise of the set's own pixels; and their ivar."""
+    index = store.index[rows.tolist()]
+    stars, place = np.unique(index["star"].to_numpy(), return_inverse=True)
+    first = index.unique("star", keep="first").sort("star")
+    known = SpectrumGrid(lines=settings.lines, workers=1)
+    flux = known.interpolate(first.select("teff", "logg", "feh").to_numpy())
+    dust = rng.exponential(DUST, len(stars))
+    light = instrument.see(flux, first["rv"].to_numpy(), dust)[place]
+    seen = (store.read("optimal", rows) - store.read("sky", rows)).reshape(len(rows), -1)
+    ivar = store.read("optimal_ivar", rows).reshape(len(rows), -1).astype(np.float32)
+    good = np.isfinite(seen) & np.isfinite(ivar) & (ivar > 0)
+    seen, ivar = np.where(good, seen, 0.0), np.where(good, ivar, 0.0)
+    scale = (seen * light * ivar).sum(axis=1) / (light**2 * ivar).sum(axis=1)
+    noise = rng.standard_normal(light.shape).astype(np.float32)
+    spread = np.sqrt(np.divide(1.0, ivar, out=np.zeros_like(ivar), where=ivar > 0))
+    return scale[:, None].astype(np.float32) * light + noise * spread, ivar
+
+
+def posterior(y, ivar, library):
+    """Log-posterior of each library star, (n, M): brightness integrated over, flat."""
+    found = np.empty((len(y), len(library)), np.float32)
+    weighed = y * ivar
+    for start in range(0, len(library), CHUNK):
+        part = library[start : start + CHUNK]
+        cross, own = weighed @ part.T, ivar @ (part**2).T
+        found[:, start : start + CHUNK] = 0.5 * cross**2 / own - 0.5 * np.log(own)
+    return found - logsumexp(found.astype(float), axis=1, keepdims=True)
+
+
+def accuracy(right, star, settings):
+    """Share and its interval over stars, as text."""
+    values = np.stack([np.asarray(right, float), np.ones(len(right))], axis=1)
+    drawn = bootstrap_sums(values, star, settings.bootstrap, np.random.default_rng(1))
+    low, high = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
+    return f"{np.mean(right):.3f} [{low:.3f}, {high:.3f}]"
+
+
+def limits(store, args):
+    """Every test row of the folds: star, interval, and who is right about it."""
+    text = (store.work / "benchmark.toml").read_text(encoding="utf-8")
+    made = BenchmarkSettings(**tomllib.loads(text)).simulate
+    stars = builtin_stars(made.model_copy(update={"stars": 10}), 10)
+    instrument = Instrument(store, made, stars.fwhm)
+    library, teff, giant = make_library(made, instrument, args.library, args.seed)
+    classes = tuple(sorted(made.class_shares))
+    shares = class_shares(teff, giant, classes, made.border_spread)
+    rng = np.random.default_rng(args.seed)
+    parts = []
+    for fold in range(args.folds):
+        split = read_split(store.work / "splits" / f"paper-{fold}.parquet")
+        tested = split.filter(pl.col("part") == "test").sort("row")
+        rows = tested["row"].to_numpy().astype(np.int64)
+        y, ivar = observed(store, made, instrument, rows, rng)
+        log_p = posterior(y, ivar, library)
+        p = np.exp(log_p.astype(float))
+        best = np.array(classes)[(p @ shares).argmax(axis=1)]
+        index = store.index[rows.tolist()]
+        own = class_shares(
+            index["teff"].to_numpy(),
+            (index["luminosity"] == "III").to_numpy(),
+            classes,
+            made.border_spread,
+        )
+        known = np.array(classes)[own.argmax(axis=1)]
+        parts.append(
+            tested.with_columns(
+                bayes=pl.Series(best == tested["class"].to_numpy()),
+                known=pl.Series(known == tested["class"].to_numpy()),
+                count=pl.Series(1 / (p**2).sum(axis=1)),
+            )
+        )
+        print(f"fold {fold}: {np.mean(best == tested['class'].to_numpy()):.3f}", flush=True)
+    return pl.concat(parts), made
+
+
+def table_of(judged, runs, settings):
+    """Limits and runs by interval; the share of the bar's gap is left to the reader."""
+    lines = {"parameters known": {}, "Bayes, all else known": {}, "stars that count": {}}
+    for name in (*INTERVALS, "all"):
+        here = judged if name == "all" else judged.filter(pl.col("interval") == name)
+        star = here["star"].to_list()
+        lines["parameters known"][name] = accuracy(here["known"].to_numpy(), star, settings)
+        lines["Bayes, all else known"][name] = accuracy(here["bayes"].to_numpy(), star, settings)
+        lines["stars that count"][name] = f"{here['count'].median():.0f}"
+    for run in runs:
+        row = {}
+        for name in (*INTERVALS, "all"):
+            one = run.tested if name == "all" else run.tested.filter(pl.col("interval") == name)
+            right = (one["class"] == one["predicted"]).to_numpy()
+            row[name] = accuracy(right, one["star"].to_list(), settings)
+        lines[f"`{run.name}`"] = row
+    return pl.DataFrame([{"who": who} | row for who, row in lines.items()])
+
+
+def main():
+    """Read the command line and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("work", type=Path, help="the set of built-in stars")
+    parser.add_argument("runs", type=Path, nargs="*", help="folders of sweeps over its folds")
+    parser.add_argument("--library", type=int, default=20_000, help="stars of the posterior")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--bootstrap", type=int, default=1000)
+    parser.add_argument("--page", type=Path)
+    args = parser.parse_args()
+    store = open_store(args.work)
+    settings = EvaluateSettings(bootstrap=args.bootstrap)
+    judged, made = limits(store, args)
+    runs, short = pooled_runs(args.runs, args.folds)
+    story = STORY.format(
+        name="fgk-builtin", library=f"{args.library:,}", spread=made.border_spread,
+        seed_text=f"seed {args.seed}",
+    )  # fmt: skip
+    left = ", ".join(f"`{line}` ({count} folds)" for line, count in short.items())
+    command = "python benchmarks/bayes_limit.py FGK-BUILTIN RUNS"
+    for name in ("library", "folds", "seed"):
+        if getattr(args, name) != parser.get_default(name):
+            command += f" --{name} {getattr(args, name)}"
+    parts = [
+        "# How right can anyone be about built-in stars?",
+        f"    {command} --page docs/results/limit.md\n\nwrites this page, prose and all.",
+        story,
+        to_markdown(table_of(judged, runs, settings)),
+        f"Not all folds there, so left out: {left}." if left else "",
+    ]
+    text = "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+    if args.page:
+        with atomic_write(args.page) as path:
+            path.write_text(text, encoding="utf-8")
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
