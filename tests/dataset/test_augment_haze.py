@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from drcnet.dataset.augment_haze import RAYS, SKY_CHOICES, Haze, differences
+from drcnet.dataset.augment_haze import RAYS, SKY_CHOICES, Haze, differences, held_noise
 
 M, S, L, READ, COMMON, FLAT = 12, 11, 3000, 4.0, 1.0, 2.5
 
@@ -28,13 +28,36 @@ def skies():
     )
 
 
-def test_read_noise_of_pixels_and_of_sums(skies):
+def test_read_noise_of_pixels(skies):
     _, spectra, stripes = skies
     pixels = Haze(**spectra, stripes=stripes)
-    sums = Haze(**spectra, stripes=None)
     assert pixels.floor(0) == pytest.approx(READ**2 + COMMON**2, rel=0.06)
+
+
+def test_read_noise_of_sums_whose_sky_was_measured_on_the_same_fibres():
+    rng = np.random.default_rng(8)
+    sky = np.full((M, 2, L), 120.0)
     # what is common to a row adds up: 11^2 times in the sum of 11 pixels
-    assert sums.floor(1) == pytest.approx(READ**2 + S * COMMON**2, rel=0.12)
+    variance = sky + S * READ**2 + S**2 * COMMON**2
+    box = sky + rng.normal(size=sky.shape) * np.sqrt(variance)
+    measured = np.broadcast_to(box.mean(axis=0), sky.shape)
+    spectra = {"box": box, "optimal": box, "sky": measured, "offset": 0 * sky, "width": S}
+    floor = Haze(**spectra, stripes=None).floor(1)
+    assert floor == pytest.approx(READ**2 + S * COMMON**2, rel=0.06)
+
+
+def test_the_noise_that_an_extraction_counted_with_is_read_off_its_sums():
+    rng = np.random.default_rng(9)
+    light = np.array([[60.0], [8000.0], [60.0]]) + np.zeros((3, L))
+    variance = light + S * READ**2
+    box = light + rng.normal(size=light.shape) * np.sqrt(variance)
+    ivar = 1 / variance
+    ivar[0, ::7] = 0  # unknown
+    box[1, ::50], ivar[1, ::50] = 0, 1e-3  # a masked pixel
+    box[2], ivar[2] = np.nan, 0  # no light
+    found = held_noise(box, ivar, S)
+    assert found == pytest.approx([READ**2, READ**2, 0], abs=0.6)
+    assert found[0] == pytest.approx(READ**2, abs=0.15)
 
 
 def test_flat_light_is_left_over(skies):

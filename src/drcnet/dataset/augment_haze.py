@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from drcnet.dataset.store import Store
 from drcnet.stripes.sky import scale_errors
 
-__all__ = ["RAYS", "SKY_CHOICES", "Haze", "differences", "measure_haze"]
+__all__ = ["RAYS", "SKY_CHOICES", "Haze", "differences", "held_noise", "measure_haze"]
 
 SKY_CHOICES = 16
 """Sets of sky errors held a star."""
@@ -85,6 +85,8 @@ class Haze:
             pixels = 1
         bend = np.abs(left[..., 1:-1] - 0.5 * (left[..., :-2] + left[..., 2:]))
         spread = _MAD_TO_SIGMA * _by_stretch(bend, np.median)
+        if self.stripes is None:  # each fibre's noise is in the sky that was measured on all
+            spread /= np.sqrt(1.0 - 1.0 / len(light))
         mean = _by_stretch(light[..., 1:-1], _trimmed_mean)
         dark = mean <= np.nanmedian(mean)  # where read noise counts most
         floor = (spread**2 / _SECOND - np.maximum(mean, 0.0)) / pixels
@@ -199,6 +201,33 @@ def _missed_rays(light: NDArray[np.floating], sky: NDArray[np.floating]) -> NDAr
     out = np.where(left > _RAY_SIGMA * spread, left, 0.0)
     rows = np.argsort(-out, kind="stable")[:RAYS]
     return np.stack([np.where(out[rows] > 0, rows, 0), out[rows]], axis=1)
+
+
+def held_noise(
+    box: NDArray[np.float32], ivar: NDArray[np.float32], width: int
+) -> NDArray[np.float64]:
+    """Find the read noise that an extraction counted with, from what it says of its sums.
+
+    The variance of a sum over good pixels is its light and the read noise of each; the noise of
+    the master bias is in it, which the index's read noise knows nothing of.
+
+    Parameters
+    ----------
+    box, ivar : ndarray, shape (n, L)
+        Aperture sums, electrons, and their inverse variance.
+    width : int
+        Pixels in a sum.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Squared read noise of one pixel; 0 for a fibre without light.
+    """
+    known = (ivar > 0) & np.isfinite(box)
+    spread = 1.0 / np.where(known, ivar, 1.0).astype(np.float64) - box
+    spread = np.where(known, spread, np.nan)
+    spread[~known.any(axis=1)] = 0.0
+    return np.asarray(np.nanmedian(spread, axis=1) / width)
 
 
 def differences(sky: Any) -> tuple[Any, Any]:

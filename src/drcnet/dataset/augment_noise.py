@@ -22,12 +22,14 @@ from torch import Tensor
 from drcnet.dataset.augment_haze import differences
 from drcnet.dataset.augment_scene import NODES, Scene
 from drcnet.dataset.store import ROUNDED_TO
+from drcnet.stripes.cut import TILE
 
 __all__ = ["add_noise", "expected_variance", "fade", "seen_variance", "sky_error", "weigh"]
 
-_SLOPE = 1.07
-"""Variance of an optimal extraction a photon: 1 where light is all noise, 2 / sqrt(3) where it is
-none, for a Gaussian profile; this is what simulated stars of S/N 10 show."""
+_SLOPE = 1.1
+"""Variance of an optimal extraction a photon, where there is too little star to tell: 1 where the
+light's noise is all, 2 / sqrt(3) where it is none, for a Gaussian profile."""
+_LEAST_STAR = 2.0  # electrons: with less, two of the nodes are one
 
 
 def fade(x: Tensor, scene: Scene, factor: Tensor) -> tuple[Tensor, Tensor]:
@@ -181,7 +183,7 @@ def seen_variance(x: Tensor, seen: Tensor, scene: Scene, factor: Tensor) -> Tens
     """Say how noisy an extraction would have called a faded star.
 
     It cannot know the star's light but from the noisy spectrum itself, which it smooths over
-    three rows (see `drcnet.stripes.weights.weigh`).
+    three rows, tile by tile (see `drcnet.stripes.weights.weigh`).
 
     Parameters
     ----------
@@ -198,10 +200,27 @@ def seen_variance(x: Tensor, seen: Tensor, scene: Scene, factor: Tensor) -> Tens
         Variance.
     """
     expected = expected_variance(x, seen, scene, factor)[0]
-    light = seen + scene.sky
-    held = torch.cat([light[..., :1], light, light[..., -1:]], dim=-1)
-    smooth = 0.25 * (held[..., :-2] + held[..., 2:]) + 0.5 * light
     there = factor * x + scene.sky
     # the measured sky's noise is in `seen` and in the sky, but in no extraction's light
-    slope = _SLOPE * (expected / (expected + 2 * (1 - factor) * scene.sky_error)).sqrt()
-    return expected + slope * torch.nan_to_num(smooth.clamp(min=0) - there.clamp(min=0))
+    quiet = (expected / (expected + 2 * (1 - factor) * scene.sky_error)).sqrt()
+    light = there + quiet * (seen + scene.sky - there)
+    away = _smooth(torch.nan_to_num(light)).clamp(min=0) - there.clamp(min=0)
+    return expected + _slope(x, scene, factor) * torch.nan_to_num(away)
+
+
+def _slope(x: Tensor, scene: Scene, factor: Tensor) -> Tensor:
+    """Variance that one more electron brings, at `factor` of the star's light, from the nodes."""
+    slope = torch.full_like(x, _SLOPE)
+    for g in range(len(NODES) - 1):
+        rise = scene.nodes[:, :, g + 1] - scene.nodes[:, :, g]
+        slope = torch.where(factor >= NODES[g], rise / ((NODES[g + 1] - NODES[g]) * x), slope)
+    told = (x.abs() > _LEAST_STAR) & (slope > 0.5) & (slope < 2.0)
+    return torch.where(told, slope, _SLOPE)
+
+
+def _smooth(light: Tensor) -> Tensor:
+    """Smooth over three rows (1-2-1) within the tiles that the extraction works in."""
+    row = torch.arange(light.shape[-1], device=light.device)
+    before = torch.where(row % TILE == 0, light, light.roll(1, -1))
+    last = (row % TILE == TILE - 1) | (row == len(row) - 1)
+    return 0.25 * (before + torch.where(last, light, light.roll(-1, -1))) + 0.5 * light

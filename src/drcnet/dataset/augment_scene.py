@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from drcnet.dataset.augment_haze import RAYS, SKY_CHOICES, measure_haze
+from drcnet.dataset.augment_haze import RAYS, SKY_CHOICES, Haze, held_noise, measure_haze
 from drcnet.dataset.augment_light import Geometry, fiber_light
 from drcnet.dataset.loader import BESIDE, VIEWS, see
 from drcnet.dataset.profiles import (
@@ -169,11 +169,13 @@ def read_scene(store: Store, row: NDArray[np.int64], x: NDArray[np.float32], vie
     out = _empty(x, view)
     kept = np.arange(settings.row_start, settings.row_stop)
     geometries: dict[Path, Geometry] = {}
+    weighed = VIEWS[view][0] == "optimal"  # whose weights hold what noise was counted with
     for here, rows in by_exposure(store, row):
         facts = store.index[rows.tolist()]
         offset = store.read("offset", rows)
         light, sky = (store.read(name, exposure_rows(store, rows)) for name in ("optimal", "sky"))
         marked = store.read("mask", rows) if VIEWS[view][0] in _MASKED else None
+        sums = [store.read(name, rows) for name in ("box", "box_ivar")] if weighed else None
         wave = store.read("wavelength", rows)
         blank = _sky_rows(store, rows)
         haze = measure_haze(store, blank, settings.width, stripes=view == "stripes")
@@ -184,7 +186,7 @@ def read_scene(store: Store, row: NDArray[np.int64], x: NDArray[np.float32], vie
                 geometries[path] = read_geometry(path, settings)
             fibers = rows % store.n_fiber
             profile, spilt = fiber_light(geometries[path], offset[:, a], fibers, light[:, a])
-            noise = np.maximum(facts[f"read_noise_{arm}"].to_numpy() ** 2, haze.floor(a))
+            noise = _squared_noise(facts[f"read_noise_{arm}"].to_numpy(), a, haze, sums)
             around = fiber_light(
                 geometries[path], haze.offset[:, a], blank % store.n_fiber, light[:, a]
             )
@@ -261,6 +263,18 @@ def _sky_rows(store: Store, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     every = exposure_rows(store, rows)
     flags = store.index[every.tolist()]["flags"].to_numpy()
     return every[(flags & int(_NO_SKY)) == int(FiberFlag.SKY_FIBER)]
+
+
+def _squared_noise(
+    read_noise: NDArray[np.float64], a: int, haze: Haze, sums: list[NDArray[np.float32]] | None
+) -> NDArray[np.float64]:
+    """Read noise of a pixel with what comes on top of it: as counted with, or as sky fibres show.
+
+    `sums` are the aperture sums and their inverse variances, where the former is wanted.
+    """
+    if sums is None:
+        return np.maximum(read_noise**2, haze.floor(a))
+    return np.maximum(read_noise**2, held_noise(sums[0][:, a], sums[1][:, a], haze.width))
 
 
 def _fill(
