@@ -10,7 +10,7 @@ from drcnet.evaluate.runs import read_run
 NAME = re.compile(r"^(?P<line>.+)-(?P<kind>paper|large|visits)-(?P<fold>\d+)$")
 
 
-def find_folds(folders, kinds=("paper", "visits")):
+def find_folds(folders, kinds=("paper",)):
     """Paths of finished runs under folders of sweeps: {line: {fold: path}}."""
     found = {}
     for folder in folders:
@@ -27,7 +27,7 @@ def pool(name, runs):
     return replace(runs[0], name=name, predictions=together, calibration=None)
 
 
-def pooled_runs(folders, folds, kinds=("paper", "visits")):
+def pooled_runs(folders, folds, kinds=("paper",)):
     """Runs of each line put together, and how many folds the others have."""
     runs, short = [], {}
     for line, paths in find_folds(folders, kinds).items():

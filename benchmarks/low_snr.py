@@ -34,6 +34,14 @@ the training stars were also shown fainter, by `--augment noise`. 95% intervals 
 bootstrap over stars.
 """
 
+VISITS = """
+## The second protocol
+
+Surveys visit stars again. These lines also learnt from faint rows of their training stars,
+labelled by the star's best visit (configs/sweeps/visits.toml): as many as bright ones. Tested on
+the same rows; not to be compared with the paper's numbers.
+"""
+
 MISREAD = """
 ## What a reader would misread
 
@@ -185,6 +193,24 @@ def gap_table(runs, bar, ceiling, settings):
     return pl.DataFrame(rows)
 
 
+def visits_parts(visits, runs, settings):
+    """Tables of the second protocol, and what each line gains over its own of the first."""
+    if not visits:
+        return []
+    named, gains = {run.name: run for run in runs}, []
+    for run in visits:
+        line = run.name.removeprefix("visits-")
+        for other in (line, f"{line.removesuffix('-noise')}-noise"):
+            if other in named:
+                gains.append(lead_table(run, [named[other]], settings))
+                gains[-1].insert_column(0, pl.Series("line", [f"`{run.name}`"]))
+    gains = [table for k, table in enumerate(gains) if not any(table.equals(g) for g in gains[:k])]
+    parts = [VISITS, to_markdown(accuracy_table(visits, settings))]
+    if gains:
+        parts += ["Percentage points that they lead:", to_markdown(pl.concat(gains))]
+    return parts
+
+
 def page(args, runs, short, settings):
     """Write everything down."""
     index = open_store(args.work).index
@@ -226,6 +252,7 @@ def page(args, runs, short, settings):
             f"same model gives the star at S/N >= {BRIGHT:.0f}: no label has a part in it."
         ),
         to_markdown(noise_table(runs, settings)),
+        *visits_parts(pooled_runs(args.runs, args.folds, ("visits",))[0], runs, settings),
         MISREAD.format(faint=faint_share(flagship)),
     ]
     text = "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
@@ -246,7 +273,7 @@ def main():
     parser.add_argument("--bootstrap", type=int, default=2000)
     parser.add_argument("--page", type=Path)
     args = parser.parse_args()
-    runs, short = pooled_runs(args.runs, args.folds)
+    runs, short = pooled_runs(args.runs, args.folds, ("paper",))
     missing = {args.flagship, args.bar} - {run.name for run in runs}
     if missing:
         print(f"no {args.folds} folds of {', '.join(sorted(missing))} under RUNS", file=sys.stderr)
