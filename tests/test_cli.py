@@ -11,7 +11,17 @@ from drcnet import __version__
 
 COMMANDS = (
     *("simulate", "check", "prepare", "train", "sweep", "calibrate", "evaluate", "compare"),
-    *("robustness", "saliency", "paper", "report", "classify", "extract", "models", "demo"),
+    *(
+        "ensemble",
+        "robustness",
+        "saliency",
+        "paper",
+        "report",
+        "classify",
+        "extract",
+        "models",
+        "demo",
+    ),
 )
 HEAVY = (
     *("torch", "astropy", "numba", "polars", "pydantic"),

@@ -183,6 +183,10 @@ def test_run_that_is_missing_or_unfinished_or_failed(runs, tiny_work, tmp_path, 
         train(tiny_work, tmp_path / "run", named("begun"))
     with pytest.raises(TrainingError, match="got the run itself"):
         train(tiny_work, runs / "first", named("first"), overwrite=True)
+    shutil.copytree(runs / "first", tmp_path / "mean")
+    (tmp_path / "mean" / "weights.safetensors").unlink()
+    with pytest.raises(TrainingError, match=f"{what} .*mean: wanted one trained model"):
+        train(tiny_work, tmp_path / "run", named("mean"))
     shutil.copytree(runs / "first", tmp_path / "failed")
     card = tmp_path / "failed" / "card.json"
     card.write_text(card.read_text().replace('"stopped": "epochs"', '"stopped": "error"'))

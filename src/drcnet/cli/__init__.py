@@ -18,6 +18,7 @@ from drcnet.cli.classify import command as classify_command
 from drcnet.cli.compare import command as compare_command
 from drcnet.cli.dataset import app as dataset_app
 from drcnet.cli.demo import command as demo_command
+from drcnet.cli.ensemble import command as ensemble_command
 from drcnet.cli.evaluate import command as evaluate_command
 from drcnet.cli.extract import command as extract_command
 from drcnet.cli.instrument import app as instrument_app
@@ -58,6 +59,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": prepare_command,
     "train": train_command,
     "sweep": sweep_command,
+    "ensemble": ensemble_command,
     "calibrate": calibrate_command,
     "evaluate": evaluate_command,
     "compare": compare_command,
