@@ -89,3 +89,18 @@ def test_noise_among_crowded_lines_does_not_make_the_sky_of_faint_stars_smaller(
     light[used] -= 20.0
     found = measure_sky(light, 1.0 / variance, wave, np.ones((n, rows)), used)
     assert np.mean(found.scale[~used]) == pytest.approx(1.0, abs=0.008)  # else .983
+
+
+def test_stars_beside_the_bands_of_the_air_have_no_larger_sky(rng):
+    """What the air takes is not known; the star's running median must not see it as dark."""
+    n, rows = 60, 400
+    wave = 7310.0 + 0.8 * np.arange(rows) + rng.uniform(-0.2, 0.2, (n, 1))
+    places = np.array([7366.0, 7379, 7391, 7404, 7550, 7562, 7573, 7584])
+    lines = np.exp(-0.5 * ((wave[..., None] - places) / 1.7) ** 2).sum(axis=-1)
+    sky = 400.0 + 800.0 * lines
+    used = np.arange(n) < 20
+    star = np.where(used, 0.0, 200.0)[:, None]
+    variance = sky + star + 200.0
+    light = sky + star + rng.normal(size=sky.shape) * np.sqrt(variance)
+    found = measure_sky(light, 1.0 / variance, wave, np.ones((n, rows)), used)
+    assert np.mean(found.scale[~used]) == pytest.approx(1.0, abs=0.009)  # else 1.02

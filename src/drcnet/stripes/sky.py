@@ -180,11 +180,12 @@ def _scales(
     own = np.median(light, axis=1) / np.maximum(np.median(model, axis=1), 1e-6) - 1.0
     own = np.where(dark, 0.0, np.fmax(own, 0.0))
     weight = np.where(np.isfinite(light), ivar[seen], 0.0).astype(np.float64)
-    light = np.where(weight > 0, light, model)
+    known = weight > 0
+    light = np.where(known, light, model)
     # Noise would lift the median of crowded lines: what is left beside the model has none.
     left = light[~dark] - model[~dark]
-    model[~dark] -= _running_median(model[~dark])
-    light[~dark] = model[~dark] + left - _running_median(left)
+    model[~dark] -= _running_median(model[~dark], np.ones_like(known[~dark]))
+    light[~dark] = model[~dark] + left - _running_median(left, known[~dark])
     # Away from lines only the star's own lines would speak.
     line = model > 3.0 / np.sqrt(np.maximum(weight, 1e-30))
     weight = np.where(line | dark[:, None], weight, 0.0)
@@ -225,12 +226,18 @@ def scale_errors(
     return _scales(optimal, ivar, sky, np.zeros(len(optimal), dtype=bool)) - 1.0
 
 
-def _running_median(lines: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Running median of each line; all are filtered as one, their ends drawn out between them."""
-    half = _CONTINUUM // 2
-    drawn = np.pad(lines, ((0, 0), (half, half)), mode="edge")
-    flat = median_filter(drawn.ravel(), _CONTINUUM, mode="nearest")
-    return np.asarray(flat.reshape(drawn.shape)[:, half:-half])
+def _running_median(lines: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Running median of each line over its known values alone, drawn through between them.
+
+    A gap must not be filled with anything that is not the star's: beside the bands of the air the
+    median would be of a part of the star's values, the lowest.
+    """
+    out, rows = np.zeros(lines.shape), np.arange(lines.shape[1])
+    for line, seen, middle in zip(lines, known, out, strict=True):
+        if seen.any():
+            median = median_filter(line[seen], _CONTINUUM, mode="nearest")
+            middle[:] = np.interp(rows, rows[seen], median)
+    return out
 
 
 def _samples(
