@@ -23,7 +23,7 @@ from drcnet.train import Parts, train
 __all__ = ["SweepResult", "sweep"]
 
 _TRACE = "error.txt"
-_KEPT = 10**9  # bytes of stars in memory between runs: the views of one dimension
+_KEPT = 2 * 10**9  # bytes between runs: stars of one dimension, and what surrounds them
 
 
 @dataclass(frozen=True, eq=False)

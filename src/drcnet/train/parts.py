@@ -1,11 +1,12 @@
-"""Stars that several runs of one process read: a small model learns faster than they are read."""
+"""What several runs of one process read: a small model learns faster than its stars are read."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-
-from drcnet.dataset.loader import Samples
+from typing import Any, TypeVar
 
 __all__ = ["Parts"]
+
+AnyPart = TypeVar("AnyPart")
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,28 +20,33 @@ class Parts:
     """
 
     limit: int = 0
-    _kept: dict[Hashable, Samples] = field(default_factory=dict)
+    _kept: dict[Hashable, tuple[Any, int]] = field(default_factory=dict)
 
-    def get(self, key: Hashable, read: Callable[[], Samples]) -> Samples:
+    def get(
+        self, key: Hashable, read: Callable[[], AnyPart], size: Callable[[AnyPart], int]
+    ) -> AnyPart:
         """Give a part, read if it is not at hand.
 
         Parameters
         ----------
         key : hashable
-            All that the stars follow from.
+            All that the part follows from.
         read : callable
-            Reads them.
+            Reads it.
+        size : callable
+            Counts its bytes.
 
         Returns
         -------
-        Samples
-            To be left as they are.
+        Samples or Augmenter
+            What `read` gives; to be left as it is.
         """
-        samples = self._kept.pop(key, None)
-        if samples is None:
-            samples = read()
-        if samples.x.nbytes <= self.limit:
-            self._kept[key] = samples
-        while sum(one.x.nbytes for one in self._kept.values()) > self.limit:
+        part, taken = self._kept.pop(key, (None, 0))
+        if part is None:
+            part = read()
+            taken = size(part)
+        if taken <= self.limit:
+            self._kept[key] = (part, taken)
+        while sum(one for _, one in self._kept.values()) > self.limit:
             del self._kept[next(iter(self._kept))]
-        return samples
+        return part

@@ -11,7 +11,7 @@ from torch import nn
 
 from drcnet.checkpoint import pick_device
 from drcnet.config import TrainSettings
-from drcnet.dataset.augment import Augmenter, make_augmenter
+from drcnet.dataset.augment import Augmenter
 from drcnet.dataset.batches import pool_rows
 from drcnet.dataset.loader import (
     FLAT_BESIDE,
@@ -35,6 +35,7 @@ from drcnet.train.checks import check_parts, check_rows, find_entry, prepared_se
 from drcnet.train.others import Others
 from drcnet.train.parts import Parts
 from drcnet.train.recipe import shuffled_labels
+from drcnet.train.surroundings import pick_stars, read_augmenter
 
 __all__ = ["Data", "Task", "effective_settings", "load_data", "read_task"]
 
@@ -62,6 +63,8 @@ class Task:
         Where the stars are.
     split : DataFrame
         Which star is in which part.
+    whole : DataFrame
+        The same before some training stars were left out.
     classes : tuple of str
         In the order of the logits.
     view : str
@@ -80,6 +83,7 @@ class Task:
     entry: ModelEntry
     store: Store
     split: pl.DataFrame
+    whole: pl.DataFrame
     classes: tuple[str, ...]
     view: str
     prepared: dict[str, Any]
@@ -110,6 +114,7 @@ class Task:
             lambda: load_part(
                 self.store, rows, part, view=self.view, classes=self.classes, progress=progress
             ),
+            lambda samples: samples.x.nbytes,
         )
 
 
@@ -215,9 +220,11 @@ def read_task(work: Path | str, settings: TrainSettings, parts: Parts | None = N
     check_rows(path, split, store)
     check_parts(path, split, classes)
     inputs = {"split": split_digest(split), "store": digest(store.provenance)}
+    whole = split
     if settings.stars_share is not None:
         split = some_stars(split, settings.stars_share, settings.seed)
-    return Task(settings, entry, store, split, classes, view, prepared, inputs, parts or Parts())
+    parts = parts or Parts()
+    return Task(settings, entry, store, split, whole, classes, view, prepared, inputs, parts)
 
 
 def effective_settings(settings: TrainSettings) -> TrainSettings:
@@ -261,12 +268,14 @@ def load_data(task: Task, progress: Progress | None = None) -> Data:
     augmented, how = settings.augment.active, settings.normalize
     stream = _stream(task)
 
-    def load(part: str) -> Samples:
-        samples = task.load(task.split, part, progress)
-        return samples.normalized("none" if augmented else how)
+    def load(part: str) -> tuple[Samples, Samples]:
+        whole = task.load(task.whole, part, progress)
+        picked = pick_stars(whole, task.split.filter(pl.col("part") == part)["row"].to_torch())
+        return whole, picked.normalized("none" if augmented else how)
 
-    train = load("train") if stream is None else _unread(stream)
-    validation = load("validation")
+    nothing = None if stream is None else _unread(stream)
+    whole_train, train = load("train") if nothing is None else (nothing, nothing)
+    whole_validation, validation = load("validation")
     if settings.shuffle_labels:
         # validation too: no true label may choose the weights
         train = Samples(
@@ -291,7 +300,8 @@ def load_data(task: Task, progress: Progress | None = None) -> Data:
         return Data(
             train, validation, validation, options, stream=stream, pool=pool, targets=targets
         )
-    augmenter, judge = (_augmenter(task, samples) for samples in (train, validation))
+    augmenter = read_augmenter(task, whole_train, train)
+    judge = read_augmenter(task, whole_validation, validation)
     judged = replace(validation, x=judge.copy(0)).normalized(how)
     return Data(train, validation, judged, options, how, augmenter, pool=pool, targets=targets)
 
@@ -365,10 +375,3 @@ def _unread(stream: ShardStream) -> Samples:
     """Labels and rows without pixels."""
     nothing = torch.empty(len(stream), 0)
     return Samples(nothing, stream.label, stream.row, stream.reading.classes)
-
-
-def _augmenter(task: Task, samples: Samples) -> Augmenter:
-    settings = task.settings
-    return make_augmenter(
-        task.store, samples, task.view, settings=settings.augment, seed=settings.seed
-    )
