@@ -1,5 +1,7 @@
 """A faded star is what a fainter star gives: expectation, variance, and the views in step."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -39,6 +41,17 @@ def test_a_star_kept_whole_is_left_alone():
     faded, missing = fade(x, plain_scene(torch.rand_like(x), torch.ones(2, 2)), torch.tensor(1.0))
     assert torch.equal(faded, x)
     assert not missing.any()
+
+
+def test_noise_beyond_what_an_extraction_says_is_added_too():
+    x, zero = torch.full((1, 2, 4), 900.0), torch.zeros(1, 2, 4)
+    nodes = torch.stack([100 + 900 * torch.full_like(x, factor) for factor in NODES], dim=2)
+    scene = Scene(zero, torch.zeros(1, 2), zero, nodes, zero, zero, torch.zeros(0))
+    plain = fade(x, scene, torch.tensor(0.3))[1]
+    noisy = dataclasses.replace(scene, excess=torch.tensor([[1.1, 1.0]]))
+    missing = fade(x, noisy, torch.tensor(0.3))[1]
+    torch.testing.assert_close(missing[:, 0], 1.1 * plain[:, 0])
+    torch.testing.assert_close(missing[:, 1], plain[:, 1])
 
 
 def test_missing_noise_is_never_negative():

@@ -46,6 +46,23 @@ def test_read_noise_of_sums_whose_sky_was_measured_on_the_same_fibres():
     assert floor == pytest.approx(READ**2 + S * COMMON**2, rel=0.06)
 
 
+def test_noise_beyond_what_the_extraction_says_is_seen_in_sky_fibres():
+    rng = np.random.default_rng(10)
+    sky = np.full((M, 2, L), 300.0)
+    said = np.array([500.0, 700.0])[:, None] + 0 * sky
+    true = said * np.array([1.2, 0.8])[:, None]
+    light = sky + rng.normal(size=sky.shape) * np.sqrt(true)
+    light[3, 0, 700:760] += 5000  # stands out: no noise
+    measured = np.broadcast_to(light.mean(axis=0), sky.shape)
+    ivar = 1 / said
+    ivar[:, :, 50] = 0  # unknown
+    spectra = {"box": light, "optimal": light, "sky": measured, "offset": 0 * sky, "width": S}
+    haze = Haze(**spectra, stripes=None, ivar=ivar)
+    assert haze.excess(0) == pytest.approx(1.2, abs=0.03)
+    assert haze.excess(1) == 1.0
+    assert Haze(**spectra, stripes=None).excess(0) == 1.0
+
+
 def test_the_noise_that_an_extraction_counted_with_is_read_off_its_sums():
     rng = np.random.default_rng(9)
     light = np.array([[60.0], [8000.0], [60.0]]) + np.zeros((3, L))

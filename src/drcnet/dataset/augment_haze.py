@@ -85,12 +85,38 @@ class Haze:
             pixels = 1
         bend = np.abs(left[..., 1:-1] - 0.5 * (left[..., :-2] + left[..., 2:]))
         spread = _MAD_TO_SIGMA * _by_stretch(bend, np.median)
-        if self.stripes is None:  # each fibre's noise is in the sky that was measured on all
+        if self.stripes is None:  # a fibre's own noise is in the sky that was measured on all
             spread /= np.sqrt(1.0 - 1.0 / len(light))
         mean = _by_stretch(light[..., 1:-1], _trimmed_mean)
         dark = mean <= np.nanmedian(mean)  # where read noise counts most
         floor = (spread**2 / _SECOND - np.maximum(mean, 0.0)) / pixels
         return float(np.nanmedian(floor[dark]))
+
+    def excess(self, arm: int) -> float:
+        """Measure by how much the optimal light is noisier than the extraction says.
+
+        Profiles and neighbours are not known without an error, which is a percent or two of the
+        photons' noise.
+
+        Parameters
+        ----------
+        arm : int
+            0 blue, 1 red.
+
+        Returns
+        -------
+        float
+            Variance of the sky fibres over what their inverse variance says, at least 1; 1 where
+            that is not known, or there are too few fibres.
+        """
+        if self.ivar is None or len(self.box) < _MIN_SKIES:
+            return 1.0
+        left, ivar = (self.optimal - self.sky)[:, arm], self.ivar[:, arm]
+        variance = 1.0 / np.where(ivar > 0, ivar, np.nan)
+        bend = left[:, 1:-1] - 0.5 * (left[:, :-2] + left[:, 2:])
+        wanted = variance[:, 1:-1] + 0.25 * (variance[:, :-2] + variance[:, 2:])
+        spread = _MAD_TO_SIGMA * np.nanmedian(np.abs(bend) / np.sqrt(wanted))
+        return max(1.0, float(spread**2) / (1.0 - 1.0 / len(left)))
 
     def left_over(
         self, arm: int, profile: NDArray[np.float32], spilt: NDArray[np.float32]

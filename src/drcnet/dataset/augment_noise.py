@@ -63,6 +63,8 @@ def fade(x: Tensor, scene: Scene, factor: Tensor) -> tuple[Tensor, Tensor]:
     faded = factor * x + (1 - factor) * scene.keep
     wanted, there = expected_variance(x, faded, scene, factor)
     missing = wanted - factor**2 * there
+    if len(scene.excess):
+        missing = missing * scene.excess[..., None]
     if len(scene.sky_error):
         # (1 - f) of the measured sky, with its own noise, was put back; a view without sky
         # lacks that noise instead, f of which is left in f D

@@ -6,9 +6,9 @@ else stays. What of the frame is known only through noise is never subtracted he
 a whole is scaled by f, and (1 - f) of the *expected* rest is put back.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drcnet.dataset.augment_haze import RAYS, SKY_CHOICES, Haze, held_noise, measure_haze
-from drcnet.dataset.augment_light import Geometry, fiber_light
+from drcnet.dataset.augment_light import fiber_light
 from drcnet.dataset.loader import BESIDE, VIEWS, see
 from drcnet.dataset.profiles import (
     by_exposure,
@@ -77,6 +77,8 @@ class Scene:
     fiber_rays : Tensor, shape (n, 16, 2, 12, 2) or (0,), float32
         Remains of cosmic rays in single sky fibres: rows and electrons, from `Haze.rays`; empty
         for stripes, which show their own.
+    excess : Tensor, shape (n, 2) or (0,), float32
+        True variance over that of `nodes`, from `Haze.excess`; empty for 1.
     """
 
     keep: Tensor
@@ -87,6 +89,7 @@ class Scene:
     wavelength: Tensor
     fiber_sky: Tensor
     fiber_rays: Tensor = _NOTHING
+    excess: Tensor = _NOTHING
 
     def __len__(self) -> int:
         """Count the stars."""
@@ -168,7 +171,7 @@ def read_scene(store: Store, row: NDArray[np.int64], x: NDArray[np.float32], vie
     settings = stripe_settings(store)
     out = _empty(x, view)
     kept = np.arange(settings.row_start, settings.row_stop)
-    geometries: dict[Path, Geometry] = {}
+    geometry = functools.cache(lambda path: read_geometry(path, settings))
     weighed = VIEWS[view][0] == "optimal"  # whose weights hold what noise was counted with
     for here, rows in by_exposure(store, row):
         facts = store.index[rows.tolist()]
@@ -181,15 +184,11 @@ def read_scene(store: Store, row: NDArray[np.int64], x: NDArray[np.float32], vie
         haze = measure_haze(store, blank, settings.width, stripes=view == "stripes")
         out["fiber_sky"][here] = haze.sky_errors()
         for a, arm in enumerate(ARMS):
-            path = calibration_file(store, facts, arm)
-            if path not in geometries:
-                geometries[path] = read_geometry(path, settings)
+            flat = geometry(calibration_file(store, facts, arm))
             fibers = rows % store.n_fiber
-            profile, spilt = fiber_light(geometries[path], offset[:, a], fibers, light[:, a])
+            profile, spilt = fiber_light(flat, offset[:, a], fibers, light[:, a])
             noise = _squared_noise(facts[f"read_noise_{arm}"].to_numpy(), a, haze, sums)
-            around = fiber_light(
-                geometries[path], haze.offset[:, a], blank % store.n_fiber, light[:, a]
-            )
+            around = fiber_light(flat, haze.offset[:, a], blank % store.n_fiber, light[:, a])
             left = haze.left_over(a, *around)  # where sky fibres show the sky and nothing else
             marks = np.zeros(profile.shape, np.uint8) if marked is None else marked[:, a]
             one = _Arm(
@@ -199,9 +198,10 @@ def read_scene(store: Store, row: NDArray[np.int64], x: NDArray[np.float32], vie
             if view == "stripes":
                 out["keep"][here, a] += _cosmics(x[here, a], one)
             else:
-                out["fiber_rays"][here, :, a] = haze.rays(a, summed=VIEWS[view][0] == "box")
-            degree = wave.shape[2] - 1
-            basis = chebyshev_basis(kept, geometries[path].n_wave, degree)
+                out["fiber_rays"][here, :, a] = haze.rays(a, summed=not weighed)
+            if weighed:
+                out["excess"][here, a] = haze.excess(a)
+            basis = chebyshev_basis(kept, flat.n_wave, wave.shape[2] - 1)
             out["wavelength"][here, a] = wave[:, a] @ basis
     _require_sky(store, row, out["keep"])
     return Scene(**{name: torch.from_numpy(values) for name, values in out.items()})
@@ -255,6 +255,7 @@ def _empty(x: NDArray[np.float32], view: str) -> dict[str, NDArray[np.float32]]:
         "wavelength": np.empty(spectrum, np.float32),
         "fiber_sky": np.empty((n, SKY_CHOICES, n_arm, 3), np.float32),
         "fiber_rays": np.empty((n, SKY_CHOICES, n_arm, RAYS, 2), np.float32) if flat else nothing,
+        "excess": np.empty((n, n_arm), np.float32) if VIEWS[view][0] == "optimal" else nothing,
     }
 
 
