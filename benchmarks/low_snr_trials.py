@@ -51,6 +51,7 @@ TRIALS = {
     "ensemble": "The mean of the probabilities of {seeds} seeds, at {seeds} times the cost",
     "distilled-noise": "One network of the same cost, taught by the {seeds} seeds besides labels",
     "pretrained-noise": "Begun from the same network trained on built-in stars",
+    "unlabelled-noise": "Components learnt from all exposures, the faint ones without their label",
 }
 CURVE = ("stars-25-noise", "stars-50-noise", "stars-75-noise")
 

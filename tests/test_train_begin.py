@@ -72,3 +72,16 @@ def test_subclass_and_parameters_of_the_training_stars_are_read(tiny_work, tmp_p
 def test_statistics_need_all_stars_in_memory(tiny_work, tmp_path):
     with pytest.raises(TrainingError, match="the stars of hornenet must lie in memory"):
         train(tiny_work, tmp_path / "run", HORNE.model_copy(update={"memory_gb": 1e-4}))
+
+
+def test_stars_without_a_label_are_read_where_it_begins_with_them(tiny_work, tmp_path):
+    settings = HORNE.model_copy(update={"options": HORNE.options | {"unlabelled_turns": 1}})
+    assert len(load_data(read_task(tiny_work, HORNE)).pool) == 0
+    assert len(load_data(read_task(tiny_work, settings)).pool) == 48
+    settings = settings.model_copy(update={"epochs": 1})
+    train(tiny_work, tmp_path / "more", settings)
+    train(tiny_work, tmp_path / "few", HORNE.model_copy(update={"epochs": 1}))
+    first, second = weights_of(tmp_path / "more"), weights_of(tmp_path / "few")
+    assert not torch.equal(first["basis"], second["basis"])
+    tested = pl.read_parquet(tmp_path / "more" / "predictions.parquet")
+    assert (tested["class"] == tested["predicted"]).mean() > 0.9

@@ -5,7 +5,7 @@ Every model is a `torch.nn.Module` from normalised stripes ``(N, 2, 11, 3000)`` 
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -68,6 +68,21 @@ class ModelEntry:
     def semi(self) -> bool:
         """Whether it learns from stars without a label too, by a `training_loss` of its own."""
         return self.own_loss and not self.targets
+
+    def pools(self, options: Mapping[str, Any]) -> bool:
+        """Tell whether it learns from stars without a label, in its loss or where it begins.
+
+        Parameters
+        ----------
+        options : Mapping
+            Keyword arguments of the model.
+
+        Returns
+        -------
+        bool
+            Whether they are to be read.
+        """
+        return self.semi or bool(options.get("unlabelled_turns"))
 
     @property
     def own_loss(self) -> bool:

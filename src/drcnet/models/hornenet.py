@@ -34,6 +34,7 @@ from drcnet.models.ppca import (
     learn_components,
     posterior_components,
 )
+from drcnet.models.unlabelled import Components, refine_components
 
 __all__ = ["HorneNet"]
 
@@ -70,6 +71,10 @@ class HorneNet(nn.Module):
         shows.
     flat : bool, default False
         The input says what the flat knows.
+    unlabelled_turns : int, default 0
+        Turns of expectation-maximisation that the components then take over all exposures of the
+        training stars, the faint ones that no label may be used of too, and over stars without a
+        label (`drcnet.models.unlabelled`); 0: they stay those of the bright stars.
     tune : float, default 0.003
         How fast the components move with the rest, 0: not at all. They are 6000 numbers each,
         and the stars are few.
@@ -94,6 +99,7 @@ class HorneNet(nn.Module):
         hidden: int = 32,
         learned: bool = True,
         flat: bool = False,
+        unlabelled_turns: int = 0,
         tune: float = 0.003,
         ordered: float = 0.3,
         parameters: float = 0.1,
@@ -105,12 +111,14 @@ class HorneNet(nn.Module):
         if n_spatial < 4 and n_spatial != _SPECTRA:
             wanted = "at least 3 pixels and a sky, or 2 for spectra"
             raise ValueError(f"'n_spatial' must be {wanted}, got {n_spatial}")
-        if components < 1 or min(hidden, tune, ordered, parameters) < 0:
+        if components < 1 or min(hidden, tune, ordered, parameters, unlabelled_turns) < 0:
             raise ValueError(
-                "'components' must be >= 1, 'hidden', 'tune', 'ordered' and 'parameters' "
-                f">= 0, got {components}, {hidden}, {tune}, {ordered}, {parameters}"
+                "'components' must be >= 1, 'hidden', 'tune', 'ordered', 'parameters' and "
+                f"'unlabelled_turns' >= 0, got {components}, {hidden}, {tune}, {ordered}, "
+                f"{parameters}, {unlabelled_turns}"
             )
         self.bright, self.penalty_inverse = bright, penalty_inverse
+        self.unlabelled_turns = unlabelled_turns
         self.ordered, self.parameters_weight = ordered, parameters
         self.flat, self.across = flat, (n_spatial - 1) // 3 if flat else n_spatial - 1
         self.collapse: Collapse | MendedCollapse | None = None
@@ -177,7 +185,12 @@ class HorneNet(nn.Module):
         return total, found.logits
 
     @torch.no_grad()
-    def begin(self, batches: Iterable[tuple[Tensor, Tensor]], seed: int) -> None:
+    def begin(
+        self,
+        batches: Iterable[tuple[Tensor, Tensor]],
+        seed: int,
+        unlabelled: Iterable[Tensor] = (),
+    ) -> None:
         """Set every part to what statistics know, before the first step.
 
         Parameters
@@ -186,6 +199,8 @@ class HorneNet(nn.Module):
             Training stars, as `forward` takes them, and their labels.
         seed : int
             Of the components.
+        unlabelled : iterable of Tensor
+            Stars that only the components may be learnt from, where `unlabelled_turns` says so.
         """
         light, ivar, label = [], [], []
         for number, (x, classes) in enumerate(batches):
@@ -202,6 +217,16 @@ class HorneNet(nn.Module):
             degree=0,
             seed=seed,
         )
+        if self.unlabelled_turns:
+            more = [self._spectra(x) for x in unlabelled]
+            known = Components(*map(torch.from_numpy, (mean, basis, variance)))
+            known = refine_components(
+                torch.cat([spectra, *(one[0].cpu() for one in more)]),
+                torch.cat([weights, *(one[1].cpu() for one in more)]),
+                known,
+                self.unlabelled_turns,
+            )
+            mean, basis, variance = (part.numpy() for part in known)
         count = len(variance)  # fewer where there are few stars
         self.get_buffer("mean").copy_(torch.from_numpy(mean))
         self.get_buffer("basis")[:, :count].copy_(torch.from_numpy(basis))

@@ -15,7 +15,7 @@ does not, is given columns of V of its own and a variance without bounds: it is 
 Shapes: N stars, L wavelength pixels an arm, D = 2L values a star, C components, K classes.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,8 +25,10 @@ from torch import Tensor
 from drcnet.models.classical import Fitted, fit_logit
 
 __all__ = [
+    "Expected",
     "ProbabilisticComponents",
     "bright_stars",
+    "expect_components",
     "known_spectra",
     "learn_components",
     "posterior_components",
@@ -153,24 +155,73 @@ def posterior_components(
     Tensor, shape (N, C), of the type of `basis`
         Posterior means, c of the module's equation.
     """
-    size = len(variance)
     squares = (basis[:, :, None] * basis[:, None, :]).flatten(1)  # (D, C^2)
-    prior = torch.diag(1 / variance)
     found = []
     for start in range(0, len(spectrum), _ROWS):
         light = spectrum[start : start + _ROWS].to(basis.dtype)
         ivar = weight[start : start + _ROWS].to(basis.dtype)
-        shape = mean.expand_as(light)
-        for _ in range(_TURNS):
-            level = _level(light, ivar, shape)
-            scaled = ivar * level**2
-            scaled = (scaled / (1 + scaled * _MODEL_ERROR**2)).flatten(1)
-            rest = (light / level - mean).flatten(1)
-            precision = (scaled @ squares).unflatten(1, (size, size)) + prior
-            c = torch.linalg.solve(precision, (scaled * rest) @ basis)
-            shape = mean + (c @ basis.T).unflatten(1, mean.shape)
-        found.append(c)
+        found.append(_expect(light, ivar, mean, basis, variance, squares)[0])
     return torch.cat(found)
+
+
+class Expected(NamedTuple):
+    """What is known of stars' components, and what it was known from.
+
+    Parameters
+    ----------
+    mean : Tensor, shape (N, C)
+        Posterior means.
+    covariance : Tensor, shape (N, C, C)
+        Posterior covariances.
+    weight : Tensor, shape (N, D)
+        Inverse variances at level 1; no pixel is trusted beyond the model's own error.
+    rest : Tensor, shape (N, D)
+        Spectra at level 1, less the average.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+    weight: Tensor
+    rest: Tensor
+
+
+def expect_components(
+    light: Tensor, ivar: Tensor, mean: Tensor, basis: Tensor, variance: Tensor
+) -> Expected:
+    """Expect the components of spectra with their covariance, for learning from them.
+
+    Parameters
+    ----------
+    light, ivar : Tensor, shape (N, 2, L)
+        Electrons and their inverse variance, 0 where unknown; of the type of `basis`.
+    mean, basis, variance : Tensor
+        As for `posterior_components`.
+
+    Returns
+    -------
+    Expected
+        Of the same stars.
+    """
+    squares = (basis[:, :, None] * basis[:, None, :]).flatten(1)
+    c, precision, weight, rest = _expect(light, ivar, mean, basis, variance, squares)
+    return Expected(c, torch.linalg.inv(precision), weight, rest)
+
+
+def _expect(  # noqa: PLR0917  one star set, one model, and its squares at hand
+    light: Tensor, ivar: Tensor, mean: Tensor, basis: Tensor, variance: Tensor, squares: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Posterior means and precisions, weights and residuals at level 1; of a few stars."""
+    size, prior = len(variance), torch.diag(1 / variance)
+    shape = mean.expand_as(light)
+    for _ in range(_TURNS):
+        level = _level(light, ivar, shape)
+        scaled = ivar * level**2
+        scaled = (scaled / (1 + scaled * _MODEL_ERROR**2)).flatten(1)
+        rest = (light / level - mean).flatten(1)
+        precision = (scaled @ squares).unflatten(1, (size, size)) + prior
+        c = torch.linalg.solve(precision, (scaled * rest) @ basis)
+        shape = mean + (c @ basis.T).unflatten(1, mean.shape)
+    return c, precision, scaled, rest
 
 
 def _level(light: Tensor, ivar: Tensor, shape: Tensor) -> Tensor:

@@ -117,6 +117,16 @@ class Bench:
             for epoch in (None,) if self.augmenter is None else (None, 0):
                 yield self._first(rows, epoch), self.train.label[rows]
 
+    def first_pool(self) -> Iterator[Tensor]:
+        """Give the stars without a label once.
+
+        Yields
+        ------
+        Tensor
+            Input, for a model that begins with them.
+        """
+        yield from self.pool.split(_FIRST)
+
     def parts(self, label: Tensor) -> list[tuple[slice, float]]:
         """Cut a batch into what this process computes, one piece after the other.
 

@@ -160,7 +160,8 @@ class _Watch:
 def _begin(bench: Bench, state: State) -> None:
     """Let a model start from statistics of the training stars; counted as training time."""
     watch = _Watch.of(state)
-    state.model.begin(bench.first_batches(), bench.settings.seed)  # type: ignore[operator]
+    more = (bench.first_pool(),) if len(bench.pool) else ()
+    state.model.begin(bench.first_batches(), bench.settings.seed, *more)  # type: ignore[operator]
     state.seconds, state.cpu_seconds = watch.agreed(bench)
 
 

@@ -294,7 +294,7 @@ def load_data(task: Task, progress: Progress | None = None) -> Data:
         size["n_spatial"] = validation.x.shape[2]
     known = task.entry.options
     options = known | {k: v for k, v in size.items() if k in known} | settings.options
-    pool = _pool(task, train) if task.entry.semi else torch.empty(0)
+    pool = _pool(task, train) if task.entry.pools(options) else torch.empty(0)
     targets = _targets(task, train)
     if not augmented:
         return Data(
