@@ -7,6 +7,7 @@ import torch
 from drcnet.config import AugmentSettings, PrepareSettings, StripeSettings
 from drcnet.dataset.augment import make_augmenter
 from drcnet.dataset.loader import Samples, see
+from drcnet.dataset.profiles import row_reader
 from drcnet.dataset.split import write_split
 from drcnet.dataset.store import create_store, open_store, write_exposure
 from drcnet.frames.frame import FrameName
@@ -136,7 +137,7 @@ def make_work(work):
 
 def samples_of(work, view, rows):
     store = open_store(work)
-    x = torch.from_numpy(see(view, lambda name: store.read(name, rows)))
+    x = torch.from_numpy(see(view, row_reader(store, rows)))
     label = torch.zeros(len(rows), dtype=torch.int64)
     return store, Samples(x, label, rows, ("F",))
 

@@ -6,6 +6,7 @@ import safetensors.torch
 import torch
 
 from drcnet.models import MODELS, Fitted, build_model
+from drcnet.models.cost import operations
 
 WAVE, SPATIAL, CLASSES = 256, 11, 3
 
@@ -77,6 +78,8 @@ READINGS = [
     ("tdscnet", {"norm": True}),
     ("hornenet", {"hidden": 0}),
     ("hornenet", {"tune": 0.0, "learned": False}),
+    ("hornenet", {"flat": True, "n_spatial": 3 * SPATIAL + 1}),
+    ("hornenet", {"flat": True, "n_spatial": 3 * SPATIAL + 1, "learned": False}),
     ("template", {"offset": 0, "continuum": 1, "velocities": 0}),
     ("mlp", {"widths": (8, 4)}),
     ("logreg", {"scaling": "robust"}),
@@ -117,6 +120,8 @@ def stars(name, options, n, seed=0):
         x = np.stack([10 + x, np.full(x.shape, 1 / 0.3**2)], axis=2)
     if MODELS[name].view == "stripes-sky":  # electrons: a fibre's profile, and the sky beside
         x = _counts(x, rng)
+    if options.get("flat"):
+        x = _with_flat(x)
     return torch.from_numpy(x.astype(np.float32)), torch.from_numpy(label)
 
 
@@ -126,6 +131,13 @@ def _counts(spectrum, rng):
     star, sky = 200 * (4 + spectrum), np.full(spectrum.shape, 300.0)
     light = (star + sky)[:, :, None] * (across / across.sum())[:, None]
     return np.concatenate([light + rng.normal(0, 5, light.shape), sky[:, :, None]], axis=2)
+
+
+def _with_flat(x):
+    """The profile that the stripes were made with, and next to no neighbours."""
+    across = np.exp(-0.5 * ((np.arange(SPATIAL) - SPATIAL // 2) / 1.5) ** 2)
+    profile = np.broadcast_to((across / across.sum())[:, None], (*x.shape[:2], SPATIAL, WAVE))
+    return np.concatenate([x, profile, 1e-2 + profile[:, :, ::-1]], axis=2)
 
 
 def training_loss(model, x, label):
@@ -168,6 +180,12 @@ def test_registry_lines_are_whole(name):
 def test_parameter_count_is_pinned(name):
     model = build_model(name, CLASSES)
     assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]
+
+
+def test_parameter_count_with_a_flat_is_pinned():
+    model = build_model("hornenet", CLASSES, flat=True, n_spatial=34)
+    assert sum(p.numel() for p in model.parameters()) == 127_174
+    assert operations(model, (2, 34, 3000)) < 0.2e9
 
 
 @every_model

@@ -108,7 +108,11 @@ def test_unknown_subclasses_and_parameters_teach_nothing(model):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"n_spatial": 3}, "at least 3 pixels and a sky, or 2"), ({"tune": -1.0}, "'tune'")],
+    [
+        ({"n_spatial": 3}, "at least 3 pixels and a sky, or 2"),
+        ({"n_spatial": 12, "flat": True}, "3 rows for each of at least 3 pixels, and a sky"),
+        ({"tune": -1.0}, "'tune'"),
+    ],
 )
 def test_bad_options_are_refused(options, words):
     with pytest.raises(ValueError, match=words):

@@ -115,6 +115,24 @@ def test_beside_the_sky_only_the_star_s_part_is_compared():
     assert (found[0, 0, 1, 120:124] == 0).all()  # unknown is no evidence
 
 
+def test_neighbours_that_are_known_are_in_both():
+    profile = torch.tensor([0.2, 0.5, 0.3])[:, None].expand(3, 200)
+    spilt = torch.zeros(3, 200)
+    spilt[0, 70:80] = 50.0
+    star, sky = torch.full((200,), 300.0), torch.full((200,), 100.0)
+    star[40] = 150.0
+    rows = [(star + sky) * profile + spilt, sky[None], profile, spilt]
+    x = torch.cat(rows).expand(1, 2, 10, 200)
+    blank = reference(x, SaliencySettings(smooth=20), view="stripes-flat")
+    assert torch.equal(blank[:, :, 3:], x[:, :, 3:])
+    change = (x - blank)[0, 0, :3]
+    assert change[:, 40].sum() < -100
+    assert change[:, 60:].abs().max() < 1
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2 * 10 * 200, 3))
+    found = attribute(model, x, torch.tensor([1]), SaliencySettings(), view="stripes-flat")
+    assert found.shape == (1, 2, 3, 200)
+
+
 @pytest.fixture
 def weighed():
     x = torch.rand(2, 2, 2, 60, generator=torch.Generator().manual_seed(2)) + 0.5

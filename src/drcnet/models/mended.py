@@ -8,10 +8,12 @@ believed, that light is scattered. Each of these changes a column of S pixels in
     D = F (P + a dP/da + b dP/db) + c left + d right + h + noise,
 
 with F the light of the fibre, unknown in every column, and a, b, c, d, h polynomials of low degree
-along the arm: eleven numbers for 33,000 pixels. F is eliminated column by column, the eleven
-follow from normal equations, each shrunk towards 0 by its prior. So the flat is believed where the
-stripe says little, and the stripe where it says more; pixels that fit nothing, as cosmic rays, are
-doubted. Profiles are bent in their logarithm, where moving and widening a Gaussian is exact.
+along the arm: twelve numbers for 33,000 pixels. F is eliminated column by column, the twelve
+follow from normal equations, each shrunk towards what is usual. Before a sky ten times as bright
+as the star an error of a percent in any of them is colour, so the flat is believed closely, unless
+the stripe contradicts it by some standard deviations: then the stripe is. Pixels that fit nothing,
+as cosmic rays, are doubted. Profiles are bent in their logarithm, where moving and widening a
+Gaussian is exact.
 
 Shapes: N stars, S pixels across, L along wavelength, B blocks of them, T kinds of change,
 K coefficients.
@@ -27,15 +29,16 @@ from drcnet.models.collapse import Extracted, block_sum, weigh
 __all__ = ["COEFFICIENTS", "Mended", "MendedCollapse"]
 
 COEFFICIENTS = (
-    ("shift", 0, 0.3), ("shift", 1, 0.1), ("shift", 2, 0.1),
-    ("width", 0, 0.5), ("width", 1, 0.2),
-    ("left", 0, 0.5), ("left", 1, 0.2),
-    ("right", 0, 0.5), ("right", 1, 0.2),
-    ("haze", 0, 1.0), ("haze", 1, 0.3),
+    ("shift", 0, 0.02, 0.5), ("shift", 1, 0.01, 0.2), ("shift", 2, 0.01, 0.2),
+    ("width", 0, 0.05, 1.0), ("width", 1, 0.03, 0.3),
+    ("left", 0, 0.05, 1.0), ("left", 1, 0.03, 0.3),
+    ("right", 0, 0.05, 1.0), ("right", 1, 0.03, 0.3),
+    ("haze", 0, 0.1, 2.0), ("haze", 1, 0.05, 1.0), ("haze", 2, 0.05, 1.0),
 )  # fmt: skip
-"""What is fitted to each arm of each star, its degree along the arm (Legendre's) and the prior's
-standard deviation that it begins with: pixels of shift, square pixels of the profile's variance,
-parts of either neighbour's light, electrons a pixel."""
+"""What is fitted to each arm of each star, its degree along the arm (Legendre's), how much it
+differs among stars of which nothing is wrong, where learning begins, and how much at worst: pixels
+of shift, square pixels of the profile's variance, parts of either neighbour's light, electrons a
+pixel."""
 
 _KINDS = ("shift", "width", "left", "right", "haze")
 _TINY = 1e-12
@@ -44,9 +47,11 @@ _STEEPEST, _SHARPEST = 3.0, 2.0  # first and second difference of that logarithm
 _FARTHEST = 3.0  # that it is changed by
 _NARROWEST = 0.3  # of the variance of a profile that was believed
 _PROFILE_ERROR = 0.1  # relative; no pixel is doubted for less
+_CONTRADICTION = 3.0  # standard deviations
 _LOOSE = 1.0  # pixels of shift that are held possible before any was fitted
 _LOOSE_NEIGHBOR = 3.0  # and how far wrong a neighbour's light
-_SPARSE = 4  # every fourth column tells where to begin
+_BIN = 4  # columns taken together where changes are fitted: a trace hardly moves in so few
+_JUMP = 0.01  # of a profile within them: there a window has followed the trace by a pixel
 
 
 class Mended(NamedTuple):
@@ -73,13 +78,11 @@ class _Flat(NamedTuple):
     Parameters
     ----------
     light, known : Tensor
-        Electrons, 0 where a pixel is bad, and 1 where it is not.
+        Electrons, 0 where nothing is known, and how many pixels were averaged.
     profile, spilt : Tensor
         As for `MendedCollapse.forward`, finite.
     slope, bend : Tensor
         First and second difference of the profile's logarithm.
-    along : Tensor, shape (K, L)
-        Polynomials.
     """
 
     light: Tensor
@@ -88,11 +91,6 @@ class _Flat(NamedTuple):
     spilt: Tensor
     slope: Tensor
     bend: Tensor
-    along: Tensor
-
-    def sparse(self, step: int) -> "_Flat":
-        """Every so many columns."""
-        return _Flat(*(part[..., ::step].contiguous() for part in self))
 
 
 class MendedCollapse(nn.Module):
@@ -101,16 +99,17 @@ class MendedCollapse(nn.Module):
     Parameters
     ----------
     block : int, default 100
-        Wavelength pixels over which the polynomials are taken to be constant in the fit.
+        Wavelength pixels over which the polynomials are taken to be constant in the fit, at
+        least 4.
     read_noise : float, default 5
         Electrons; learnt further.
     doubt : float, default 8
         Standard deviations from which on a pixel counts less; learnt further.
     learned : bool, default True
         Mend, with priors that are learnt; else the flat is believed.
-    turns : int, default 3
+    turns : int, default 5
         Times that the changes are fitted, each from where the last one led; all but the last to
-        some of the columns.
+        half of the columns.
     """
 
     def __init__(
@@ -120,18 +119,18 @@ class MendedCollapse(nn.Module):
         read_noise: float = 5.0,
         doubt: float = 8.0,
         learned: bool = True,
-        turns: int = 3,
+        turns: int = 5,
     ) -> None:
         super().__init__()
-        if block < 1 or turns < 1:
-            raise ValueError(f"'block' and 'turns' must be ints >= 1, got {block}, {turns}")
+        if block < _BIN or turns < 2:
+            raise ValueError(f"'block' must be >= {_BIN}, 'turns' >= 2, got {block}, {turns}")
         self.block, self.turns = block, turns
         self.log_read_noise = nn.Parameter(torch.tensor(read_noise).log())
         self.log_doubt = nn.Parameter(torch.tensor(doubt).log())
-        self.haze = nn.Parameter(torch.zeros(2))  # electrons a pixel that no fibre brought
+        self.usual = nn.Parameter(torch.zeros(2, len(COEFFICIENTS)))
         self.log_spread: nn.Parameter | None = None
         if learned:
-            self.log_spread = nn.Parameter(torch.tensor([s for _, _, s in COEFFICIENTS]).log())
+            self.log_spread = nn.Parameter(torch.tensor([one[2] for one in COEFFICIENTS]).log())
 
     def forward(self, stripe: Tensor, profile: Tensor, spilt: Tensor) -> Extracted:
         """Extract.
@@ -153,10 +152,10 @@ class MendedCollapse(nn.Module):
         flat = _believed(stripe, profile, spilt)
         found = self._mended(flat)
         own = (flat.light - found.rest) * flat.known
-        variance = self._variance(found, self._rough(flat, found))
-        first = weigh(own, found.profile, flat.known / variance).light.detach()
-        trust = self._trust(own, found, first)
-        return weigh(own, found.profile, flat.known * trust / self._variance(found, first))
+        rough = self._rough(flat, found)
+        sure = flat.known * self._trust(own, found, rough)
+        first = weigh(own, found.profile, sure / self._variance(found, rough)).light.detach()
+        return weigh(own, found.profile, sure / self._variance(found, first))
 
     def mend(self, stripe: Tensor, profile: Tensor, spilt: Tensor) -> Mended:
         """Say what the stripes change of what was believed.
@@ -175,48 +174,54 @@ class MendedCollapse(nn.Module):
 
     @torch.no_grad()
     def begin(self, stripe: Tensor, profile: Tensor, spilt: Tensor) -> None:
-        """Measure the scattered light, which is then not called a change.
+        """Measure what is usual, scattered light above all, from some stars together.
 
         Parameters
         ----------
         stripe, profile, spilt : Tensor, shape (N, 2, S, L)
             As for `forward`, of some stars.
         """
-        if self.log_spread is None:
-            return
-        number = [one[:2] for one in COEFFICIENTS].index(("haze", 0))
-        for _ in range(2):  # what the prior held back comes with the second
-            found = self.mend(stripe, profile, spilt).coefficients
-            self.haze.add_(found[:, :, number].median(dim=0).values)
+        few = _binned(_believed(stripe, profile, spilt))
+        worst = torch.tensor([one[3] for one in COEFFICIENTS], dtype=torch.float64)
+        for turn in range(self.turns):
+            before = self.usual.expand(len(stripe), -1, -1)
+            normal, right = self._equations(few, before, float(not turn))
+            prior = torch.diag(1 / worst.to(normal.device) ** 2)
+            step = torch.linalg.solve(normal.sum(0) + prior, right.sum(0))
+            self.usual.add_(step.to(self.usual.dtype))
 
     def _mended(self, flat: _Flat) -> Mended:
         """Fit the changes in turns; nothing that is learnt needs the slopes of the sums."""
-        nothing = flat.light.new_zeros(*flat.light.shape[:2], len(COEFFICIENTS))
+        found = self.usual.expand(len(flat.light), -1, -1)
         if self.log_spread is None:
-            return self._bent(flat, nothing)
-        found = nothing
-        with torch.no_grad():
-            some, block = flat.sparse(_SPARSE), max(self.block // _SPARSE, 1)
-            for turn in range(self.turns - 1):
-                found = self._step(some, found, block, loose=1 / 4**turn)
-        found = self._step(flat, found, self.block, loose=0.0)
-        return self._bent(flat, found)
-
-    def _step(self, flat: _Flat, before: Tensor, block: int, *, loose: float) -> Tensor:
-        """Coefficients after one more fit, (N, 2, K)."""
-        if self.log_spread is None:
-            return before
+            return self._bent(flat, found)
         with torch.set_grad_enabled(torch.is_grad_enabled() and flat.light.requires_grad):
-            normal, right = self._equations(flat, before, block, loose)
-        spread = self.log_spread.exp().double()
-        scaled = normal * spread[:, None] * spread
-        scaled = scaled + torch.eye(len(spread), dtype=scaled.dtype, device=scaled.device)
-        right = right * spread - before.double() / spread
-        return before + (torch.linalg.solve(scaled, right) * spread).to(before.dtype)
+            few = _binned(flat)
+            half = _Flat(*(part[..., ::2].contiguous() for part in few))
+            worst = found.new_tensor([one[3] for one in COEFFICIENTS]).expand_as(found)
+            for turn in range(self.turns - 1):
+                normal, right = self._equations(half, found, 1 / 2**turn)
+                found, error = self._step(normal, right, found, worst)
+            normal, right = self._equations(few, found, 0.0)
+        with torch.no_grad():  # what contradicts the flat is let go
+            free = (found - self.usual) ** 2 - (_CONTRADICTION * error) ** 2
+        spread = ((2 * self.log_spread).exp() + free.clamp(min=0)).sqrt()
+        return self._bent(flat, self._step(normal, right, found, spread)[0])
 
-    def _equations(
-        self, flat: _Flat, before: Tensor, block: int, loose: float
+    def _step(
+        self, normal: Tensor, right: Tensor, before: Tensor, spread: Tensor
     ) -> tuple[Tensor, Tensor]:
+        """Coefficients after one more fit, and their standard deviations; (N, 2, K) each."""
+        size = spread.double()
+        scaled = normal * size[..., None] * size[..., None, :]
+        scaled = scaled + torch.eye(size.shape[-1], dtype=scaled.dtype, device=scaled.device)
+        held = (self.usual - before).double() / size
+        inverse = torch.linalg.inv(scaled)
+        step = (inverse @ (right * size + held)[..., None])[..., 0] * size
+        error = inverse.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt() * size
+        return before + step.to(before.dtype), error.to(before.dtype)
+
+    def _equations(self, flat: _Flat, before: Tensor, loose: float) -> tuple[Tensor, Tensor]:
         """Normal equations of what is still to change, the light of each column eliminated.
 
         Returns
@@ -225,7 +230,7 @@ class MendedCollapse(nn.Module):
             Left and right sides.
         """
         found = self._bent(flat, before)
-        own = (flat.light - found.rest) * flat.known
+        own = (flat.light - found.rest) * (flat.known > 0)
         rough = self._rough(flat, found)
         moved, widened = _derivatives(flat, found)
         extra = loose**2 * ((_LOOSE * moved * rough[:, :, None]) ** 2
@@ -233,11 +238,11 @@ class MendedCollapse(nn.Module):
         trust = self._trust(own, found, rough, extra)
         weight = flat.known * trust / self._variance(found, rough)
         sums = _column_sums(weight, own, (found.profile, moved, widened, flat.spilt))
-        return _coefficients(sums, block)
+        return _coefficients(sums, max(self.block // (2 * _BIN), 1))
 
     def _bent(self, flat: _Flat, coefficients: Tensor) -> Mended:
         """Profiles and neighbours with these coefficients."""
-        shift, width, left, right, haze = _along(coefficients, flat.along)
+        shift, width, left, right, haze = _along(coefficients, flat.light.shape[-1])
         slope = flat.slope - shift * flat.bend
         wider = (1 - width * flat.bend).clamp(min=_NARROWEST)
         change = shift * (0.5 * shift * flat.bend - flat.slope)
@@ -245,7 +250,7 @@ class MendedCollapse(nn.Module):
         profile = flat.profile * change.clamp(-_FARTHEST, _FARTHEST).exp()
         side = _left(flat.spilt)
         believed = 1 + right + (left - right) * side
-        rest = flat.spilt * believed + (haze + self.haze[:, None, None])
+        rest = flat.spilt * believed + haze
         return Mended(profile, rest, coefficients)
 
     def _variance(self, found: Mended, light: Tensor) -> Tensor:
@@ -273,15 +278,27 @@ def _believed(stripe: Tensor, profile: Tensor, spilt: Tensor) -> _Flat:
     known = torch.isfinite(stripe) & (profile > 0)
     light = torch.where(known, stripe, torch.zeros((), dtype=stripe.dtype, device=stripe.device))
     believed = profile.nan_to_num().clamp(min=0)
-    along = _legendre(stripe.shape[-1], stripe.device).to(stripe.dtype)
-    return _Flat(
-        light, known.to(stripe.dtype), believed, spilt.nan_to_num(), *_differences(believed), along
+    spilt = spilt.nan_to_num()
+    return _Flat(light, known.to(stripe.dtype), believed, spilt, *_differences(believed))
+
+
+def _binned(flat: _Flat) -> _Flat:
+    """Averages of a few columns each; none where the window jumps."""
+    size = flat.light.shape[-1] // _BIN * _BIN
+    light, known, profile, spilt = (
+        part[..., :size].unflatten(-1, (-1, _BIN)) for part in flat[:4]
     )
+    count = known.sum(-1)
+    light = light.sum(-1) / count.clamp(min=1)
+    apart = (profile[..., 0] - profile[..., -1]).abs().amax(2, keepdim=True)
+    count = count * (apart < _JUMP)
+    mean = profile.mean(-1)
+    return _Flat(light, count, mean, spilt.mean(-1), *_differences(mean))
 
 
 def _derivatives(flat: _Flat, found: Mended) -> tuple[Tensor, Tensor]:
     """How the profiles change with shift and width, from where they are now."""
-    shift, width = _along(found.coefficients, flat.along)[:2]
+    shift, width = _along(found.coefficients, flat.light.shape[-1])[:2]
     wider = (1 - width * flat.bend).clamp(min=_NARROWEST)
     slope = (flat.slope - shift * flat.bend) / wider
     return -found.profile * slope, 0.5 * found.profile * (slope**2 + flat.bend / wider)
@@ -333,7 +350,7 @@ def _coefficients(sums: _Sums, block: int) -> tuple[Tensor, Tensor]:
     """Normal equations of polynomials from the columns' sums, block by block."""
     square = block_sum(torch.stack([torch.stack(row, dim=2) for row in sums.square], 2), block)
     side = block_sum(torch.stack(sums.side, dim=2), block)
-    kind = [_KINDS.index(name) for name, _, _ in COEFFICIENTS]
+    kind = [_KINDS.index(one[0]) for one in COEFFICIENTS]
     basis = _legendre(side.shape[-1], side.device)
     normal = square.double()[:, :, kind][:, :, :, kind] * basis[:, None] * basis
     return normal.sum(-1), (side.double()[:, :, kind] * basis).sum(-1)
@@ -360,12 +377,13 @@ def _legendre(size: int, device: torch.device) -> Tensor:
     """Each coefficient's polynomial at equal steps along an arm, (K, size), double precision."""
     along = (torch.arange(size, device=device, dtype=torch.float64) + 0.5) * (2 / size) - 1
     powers = (torch.ones_like(along), along, 1.5 * along**2 - 0.5)
-    return torch.stack([powers[degree] for _, degree, _ in COEFFICIENTS])
+    return torch.stack([powers[one[1]] for one in COEFFICIENTS])
 
 
-def _along(coefficients: Tensor, along: Tensor) -> list[Tensor]:
-    """Each kind's polynomial, (N, 2, 1, L)."""
-    names = [name for name, _, _ in COEFFICIENTS]
+def _along(coefficients: Tensor, size: int) -> list[Tensor]:
+    """Each kind's polynomial, (N, 2, 1, size)."""
+    along = _legendre(size, coefficients.device).to(coefficients.dtype)
+    names = [one[0] for one in COEFFICIENTS]
     found = []
     for kind in _KINDS:
         which = [k for k, name in enumerate(names) if name == kind]
