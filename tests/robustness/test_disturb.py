@@ -104,3 +104,18 @@ def test_a_row_is_disturbed_the_same_in_any_batch(name, small_work, scenes):
     assert torch.equal(all_rows[5:6], alone)
     other, _ = disturb(read_light(store, ROWS, set(), 4), what, None)
     assert not torch.equal(other, all_rows)  # noise, at least, is drawn anew
+
+
+def test_the_flat_is_believed_whatever_is_done_to_the_stripe(small_work, scenes, monkeypatch):
+    from drcnet.robustness import light as light_module
+
+    flat = np.full((len(ROWS), 2, 11, 256), 1 / 11, np.float32), np.ones((len(ROWS), 2, 11, 256))
+    monkeypatch.setattr(light_module, "read_profiles", lambda store, row: flat)
+    light = read_light(open_store(small_work), ROWS, {"stripes-flat"}, seed=3)
+    plain = see_view(light, "stripes-flat", *disturb(light, Disturbance("none"), None))
+    moved = see_view(light, "stripes-flat", *disturb(light, Disturbance("trace", 1.0), None))
+    assert plain.shape == (len(ROWS), 2, 34, 256)
+    assert not torch.equal(plain[:, :, :11].nan_to_num(), moved[:, :, :11].nan_to_num())
+    assert torch.equal(plain[:, :, 11:], moved[:, :, 11:])
+    assert torch.equal(plain[:, :, 11], light.sky)
+    assert torch.equal(plain[:, :, 12:23], torch.from_numpy(flat[0]))

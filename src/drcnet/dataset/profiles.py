@@ -103,7 +103,7 @@ def arm_reader(
 
 
 def read_profiles(
-    store: Store, row: NDArray[np.int64]
+    store: Store, row: NDArray[np.int64], *, shift: float = 0.0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Share the light of rows out over their stripes, as the flat and the traces say.
 
@@ -113,6 +113,9 @@ def read_profiles(
         A finished store with its `traces/`.
     row : ndarray, shape (n,), int64
         Rows.
+    shift : float, default 0
+        Pixels that the traces are believed to lie further on than they were measured to: what a
+        wrong trace would make of it.
 
     Returns
     -------
@@ -130,7 +133,7 @@ def read_profiles(
         for a, arm in enumerate(ARMS):
             profile[here, a], spilt[here, a] = fiber_light(
                 geometry(calibration_file(store, facts, arm)),
-                offset[here, a],
+                offset[here, a] + np.float32(shift),
                 rows % store.n_fiber,
                 light[:, a],
             )
