@@ -333,3 +333,27 @@ def test_share_of_the_stars_is_trained_on_and_the_others_are_not_predicted(tiny_
     counts = dict(table.group_by("part").len().iter_rows())
     assert counts == {"train": 12, "validation": 12, "test": 24}
     assert read_card(tmp_path / "run").training["stars"] == 12
+
+
+def test_flags_of_the_command_name_the_runs(tiny_work, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from typer.testing import CliRunner
+
+    from drcnet import train as room
+    from drcnet.cli import app
+
+    asked = []
+
+    def keep(work, run, settings, **_):
+        asked.append(settings)
+        return SimpleNamespace(describe=lambda: "done")
+
+    monkeypatch.setattr(room, "train", keep)
+    words = ["train", str(tiny_work), str(tmp_path), "-m", "rcnet", "--begin-from", "old"]
+    shown = CliRunner().invoke(app, [*words, "--teacher", "a", "--teacher", "b"])
+    assert shown.exit_code == 0, shown.output
+    assert asked[0].begin_from == "old"
+    assert asked[0].teachers == TeacherSettings(runs=("a", "b"), weight=0.5)
+    CliRunner().invoke(app, words[:5])
+    assert asked[1].begin_from is asked[1].teachers is None
