@@ -42,8 +42,11 @@ def test_read_noise_of_sums_whose_sky_was_measured_on_the_same_fibres():
     box = sky + rng.normal(size=sky.shape) * np.sqrt(variance)
     measured = np.broadcast_to(box.mean(axis=0), sky.shape)
     spectra = {"box": box, "optimal": box, "sky": measured, "offset": 0 * sky, "width": S}
-    floor = Haze(**spectra, stripes=None).floor(1)
+    said = 1 / (variance - S**2 * COMMON**2)
+    floor = Haze(**spectra, stripes=None, box_ivar=said).floor(1)
     assert floor == pytest.approx(READ**2 + S * COMMON**2, rel=0.06)
+    known = Haze(**spectra, stripes=None, box_ivar=1 / variance).floor(1)
+    assert known == pytest.approx(READ**2 + S * COMMON**2, rel=0.06)
 
 
 def test_noise_beyond_what_the_extraction_says_is_seen_in_sky_fibres():

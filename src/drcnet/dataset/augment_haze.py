@@ -48,6 +48,8 @@ class Haze:
     ivar : ndarray, shape (m, 2, L), or None
         Inverse variance of `optimal`; None where only stripes are looked at, beside whose noise
         the error of a star's sky is nothing.
+    box_ivar : ndarray, shape (m, 2, L), or None
+        That of `box`; None likewise.
     """
 
     box: NDArray[np.float32]
@@ -57,13 +59,15 @@ class Haze:
     stripes: NDArray[np.float32] | None
     width: int
     ivar: NDArray[np.float32] | None = None
+    box_ivar: NDArray[np.float32] | None = None
 
     def floor(self, arm: int) -> float:
         """Measure the variance of a pixel without light.
 
         What the overscan adds, taken off row by row, is common to all pixels of a row: nothing
         beside a pixel's own noise, but a third of the read noise of their sum. So it is measured
-        on the sums where sums are shown, and on the outer pixels of the stripes where stripes are.
+        on the sums where sums are shown: what their extraction counted with, and what sky fibres
+        show beyond it; and on the outer pixels of the stripes where stripes are.
 
         Parameters
         ----------
@@ -77,19 +81,19 @@ class Haze:
         """
         if len(self.box) < _MIN_SKIES:
             return 0.0
+        if self.box_ivar is not None:
+            box, ivar = self.box[:, arm], self.box_ivar[:, arm]
+            counted = float(np.median(held_noise(box, ivar, self.width)))
+            variance = 1.0 / float(np.median(ivar[ivar > 0])) if (ivar > 0).any() else 0.0
+            return counted + (_excess(box - self.sky[:, arm], ivar) - 1.0) * variance / self.width
         if self.stripes is None:
-            light, pixels = self.box[:, arm], self.width
-            left = light - self.sky[:, arm]
-        else:
-            left = light = self.stripes[:, arm][:, _OUTER]
-            pixels = 1
-        bend = np.abs(left[..., 1:-1] - 0.5 * (left[..., :-2] + left[..., 2:]))
+            return 0.0
+        light = self.stripes[:, arm][:, _OUTER]
+        bend = np.abs(light[..., 1:-1] - 0.5 * (light[..., :-2] + light[..., 2:]))
         spread = _MAD_TO_SIGMA * _by_stretch(bend, np.median)
-        if self.stripes is None:  # a fibre's own noise is in the sky that was measured on all
-            spread /= np.sqrt(1.0 - 1.0 / len(light))
         mean = _by_stretch(light[..., 1:-1], _trimmed_mean)
         dark = mean <= np.nanmedian(mean)  # where read noise counts most
-        floor = (spread**2 / _SECOND - np.maximum(mean, 0.0)) / pixels
+        floor = spread**2 / _SECOND - np.maximum(mean, 0.0)
         return float(np.nanmedian(floor[dark]))
 
     def excess(self, arm: int) -> float:
@@ -111,12 +115,7 @@ class Haze:
         """
         if self.ivar is None or len(self.box) < _MIN_SKIES:
             return 1.0
-        left, ivar = (self.optimal - self.sky)[:, arm], self.ivar[:, arm]
-        variance = 1.0 / np.where(ivar > 0, ivar, np.nan)
-        bend = left[:, 1:-1] - 0.5 * (left[:, :-2] + left[:, 2:])
-        wanted = variance[:, 1:-1] + 0.25 * (variance[:, :-2] + variance[:, 2:])
-        spread = _MAD_TO_SIGMA * np.nanmedian(np.abs(bend) / np.sqrt(wanted))
-        return max(1.0, float(spread**2) / (1.0 - 1.0 / len(left)))
+        return _excess((self.optimal - self.sky)[:, arm], self.ivar[:, arm])
 
     def left_over(
         self, arm: int, profile: NDArray[np.float32], spilt: NDArray[np.float32]
@@ -201,6 +200,18 @@ class Haze:
                 errors[:, 0] -= scale_errors(*parts)
             out[:, arm] = np.resize(errors, (SKY_CHOICES, 3))
         return out
+
+
+def _excess(left: NDArray[np.floating], ivar: NDArray[np.floating]) -> float:
+    """Variance of sky fibres, their measured sky taken off, over what is said of it; at least 1.
+
+    A fibre's own noise is in the sky that was measured on all.
+    """
+    variance = 1.0 / np.where(ivar > 0, ivar, np.nan)
+    bend = left[:, 1:-1] - 0.5 * (left[:, :-2] + left[:, 2:])
+    wanted = variance[:, 1:-1] + 0.25 * (variance[:, :-2] + variance[:, 2:])
+    spread = _MAD_TO_SIGMA * np.nanmedian(np.abs(bend) / np.sqrt(wanted))
+    return max(1.0, float(spread**2) / (1.0 - 1.0 / len(left)))
 
 
 def _fit_sky(optimal: NDArray[np.floating], sky: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -297,7 +308,8 @@ def measure_haze(store: Store, rows: NDArray[np.int64], width: int, *, stripes: 
     spectra = {name: store.read(name, rows) for name in ("box", "optimal", "sky", "offset")}
     if stripes:
         return Haze(**spectra, stripes=store.read("stripes", rows), width=width)
-    return Haze(**spectra, stripes=None, width=width, ivar=store.read("optimal_ivar", rows))
+    ivar, box_ivar = (store.read(name, rows) for name in ("optimal_ivar", "box_ivar"))
+    return Haze(**spectra, stripes=None, width=width, ivar=ivar, box_ivar=box_ivar)
 
 
 def _by_stretch(
