@@ -67,7 +67,7 @@ REMAINS = """The AUC is a property of the classifier as much as of the stars: a 
 find more. What is known to differ: rays that the mask missed are drawn from the frame's sky
 fibres, so that they are those of the faintest stars; the profile's error in the inverse variance
 of bright stars is left out; the error that a star's own lines bring into its sky is that of sky
-fibres, which have none."""
+fibres, which have none; noise that an extraction does not know of itself is one number an arm."""
 
 
 def look(store, rows, view):
@@ -350,6 +350,9 @@ def page(rows, command):
         markdown(table).rstrip(),
         REMAINS,
     ]
+    left = [view for view in VIEWS if view not in views]
+    if left:
+        parts.append(f"Not asked in this run: {', '.join(left)}.")
     text = "\n\n".join(parts) + "\n"
     return text.replace(".\n\n- **", ".\n- **")
 
