@@ -130,6 +130,18 @@ def test_finished_runs_are_kept(swept, tiny_work, monkeypatch):
     assert (folder / "runs" / "rcnet-s1" / "weights.safetensors").stat().st_mtime_ns == stamp
 
 
+def test_tables_of_what_is_there_train_nothing_and_name_the_rest(swept, tiny_work, monkeypatch):
+    _, folder = swept
+    more = change(lines=SMALL.model_dump()["lines"] | {"knn": {"noise": (False,)}})
+    monkeypatch.setattr(sweep_run, "train", _counting(calls := [], sweep_run.train))
+    part = sweep(more, tiny_work, folder / "runs", page=folder / "part.md", finished_only=True)
+    assert len(calls) == 4
+    assert part.failed == {}
+    assert part.lines["line"].to_list() == ["logreg", "rcnet"]
+    assert "Not trained yet: `knn-s1`, `knn-s2`." in (folder / "part.md").read_text()
+    assert not (folder / "runs" / "knn-s1").exists()
+
+
 def _counting(calls, function):
     def counted(*args, **kwargs):
         calls.append(args)

@@ -25,6 +25,9 @@ def command(
     only: str | None = typer.Option(
         None, "--only", help="Only these lines, separated by commas: a part of the table."
     ),
+    finished_only: bool = typer.Option(
+        False, "--finished-only", help="Train nothing: tables of the runs that are there."
+    ),
     device: str | None = typer.Option(None, "--device", help="auto, cpu or cuda."),
     as_json: bool = JsonOption,
 ) -> None:
@@ -54,6 +57,7 @@ def command(
             work,
             runs,
             page=page,
+            finished_only=finished_only,
             progress=progress,
             report=lambda text: say(text, quiet=as_json),
         )

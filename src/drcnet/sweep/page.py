@@ -43,6 +43,8 @@ def page_text(
     lines: pl.DataFrame,
     runs: pl.DataFrame,
     origin: dict[str, Any],
+    *,
+    pending: Sequence[str] = (),
 ) -> str:
     """Write the page.
 
@@ -56,6 +58,8 @@ def page_text(
         From `drcnet.sweep.table`.
     origin : dict
         Its provenance.
+    pending : sequence of str
+        Runs that are planned and not trained yet.
 
     Returns
     -------
@@ -65,6 +69,7 @@ def page_text(
     parts = [
         f"# {settings.title}",
         _conditions(settings, finished, origin),
+        *([f"Not trained yet: {', '.join(f'`{name}`' for name in pending)}."] if pending else []),
         "## Accuracy",
         _reading(settings),
         to_markdown(_accuracies(lines)),

@@ -54,6 +54,7 @@ def sweep(
     runs: Path,
     *,
     page: Path | None = None,
+    finished_only: bool = False,
     progress: Progress | None = None,
     report: Callable[[str], None] | None = None,
 ) -> SweepResult:
@@ -74,6 +75,8 @@ def sweep(
         written into it.
     page : Path, optional
         Where to write sweep.md besides.
+    finished_only : bool
+        Train nothing: tables of the runs that are there, the others named on the page.
     progress : callable, optional
         Called as progress(stage, done, total).
     report : callable, optional
@@ -98,6 +101,8 @@ def sweep(
     open_store(work)
     finished: list[Finished] = []
     parts = Parts(_KEPT)
+    pending = [run for run in planned if finished_only and not _is_there(runs / run.name)]
+    planned = [run for run in planned if run not in pending]
     for number, run in enumerate(planned):
         if progress is not None:
             progress("runs", number, len(planned))
@@ -107,7 +112,12 @@ def sweep(
             report(f"{run.name}: {done.describe()}")
     if progress is not None:
         progress("runs", len(planned), len(planned))
-    return _write(settings, finished, runs, page)
+    return _write(settings, finished, runs, page, [run.name for run in pending])
+
+
+def _is_there(folder: Path) -> bool:
+    """Whether a run has come to its end: its predictions are the last that it writes."""
+    return all((folder / name).is_file() for name in ("card.json", "predictions.parquet"))
 
 
 def _check_folders(planned: list[Planned], runs: Path) -> None:
@@ -137,7 +147,11 @@ def _one(
 
 
 def _write(
-    settings: SweepSettings, finished: list[Finished], runs: Path, page: Path | None
+    settings: SweepSettings,
+    finished: list[Finished],
+    runs: Path,
+    page: Path | None,
+    pending: list[str],
 ) -> SweepResult:
     lines, each = line_table(finished, settings), run_table(finished, settings)
     origin = _origin(settings, finished)
@@ -145,7 +159,7 @@ def _write(
     for table, name in ((lines, "sweep.csv"), (each, "sweep-runs.csv")):
         with atomic_write(runs / name) as path:
             table.write_csv(path)
-    text = page_text(settings, finished, lines, each, origin)
+    text = page_text(settings, finished, lines, each, origin, pending=pending)
     for target in (runs / "sweep.md", *([page] if page is not None else [])):
         with atomic_write(target) as path:
             path.write_text(text, encoding="utf-8")
