@@ -25,8 +25,9 @@ from drcnet.dataset.store import open_store
 from drcnet.evaluate.metrics import bootstrap_sums
 from drcnet.evaluate.tables import to_markdown
 from drcnet.models import build_model
+from drcnet.models.changes import COEFFICIENTS
 from drcnet.models.collapse import Collapse
-from drcnet.models.mended import COEFFICIENTS, MendedCollapse
+from drcnet.models.mended import MendedCollapse
 from drcnet.provenance import atomic_write
 
 CLASSES = ("F", "G", "K")

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from drcnet.models.changes import COEFFICIENTS
 from drcnet.models.collapse import weigh
-from drcnet.models.mended import COEFFICIENTS, MendedCollapse
+from drcnet.models.mended import MendedCollapse
 
 SPATIAL, WAVE, READ, SIGMA = 11, 1200, 5.0, 2.2
 NAMES = [one[:2] for one in COEFFICIENTS]

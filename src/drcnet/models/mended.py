@@ -10,10 +10,10 @@ believed, that light is scattered. Each of these changes a column of S pixels in
 with F the light of the fibre, unknown in every column, and a, b, c, d, h polynomials of low degree
 along the arm: twelve numbers for 33,000 pixels. F is eliminated column by column, the twelve
 follow from normal equations, each shrunk towards what is usual. Before a sky ten times as bright
-as the star an error of a percent in any of them is colour, so the flat is believed closely, unless
-the stripe contradicts it by some standard deviations: then the stripe is. Pixels that fit nothing,
-as cosmic rays, are doubted. Profiles are bent in their logarithm, where moving and widening a
-Gaussian is exact.
+as the star an error of a percent in any of them is colour, so the flat is believed closely. Only
+what the stripe contradicts by some standard deviations, all else being as usual, is let go, the
+worst first. Pixels that fit nothing, as cosmic rays, are doubted. Profiles are bent in
+their logarithm, where moving and widening a Gaussian is exact.
 
 Shapes: N stars, S pixels across, L along wavelength, B blocks of them, T kinds of change,
 K coefficients.
@@ -24,30 +24,26 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from drcnet.models.collapse import Extracted, block_sum, weigh
+from drcnet.models.changes import (
+    COEFFICIENTS,
+    along_arm,
+    column_sums,
+    left_side,
+    normal_equations,
+    solve_coefficients,
+)
+from drcnet.models.collapse import Extracted, weigh
 
-__all__ = ["COEFFICIENTS", "Mended", "MendedCollapse"]
+__all__ = ["Mended", "MendedCollapse"]
 
-COEFFICIENTS = (
-    ("shift", 0, 0.02, 0.5), ("shift", 1, 0.01, 0.2), ("shift", 2, 0.01, 0.2),
-    ("width", 0, 0.05, 1.0), ("width", 1, 0.03, 0.3),
-    ("left", 0, 0.05, 1.0), ("left", 1, 0.03, 0.3),
-    ("right", 0, 0.05, 1.0), ("right", 1, 0.03, 0.3),
-    ("haze", 0, 0.1, 2.0), ("haze", 1, 0.05, 1.0), ("haze", 2, 0.05, 1.0),
-)  # fmt: skip
-"""What is fitted to each arm of each star, its degree along the arm (Legendre's), how much it
-differs among stars of which nothing is wrong, where learning begins, and how much at worst: pixels
-of shift, square pixels of the profile's variance, parts of either neighbour's light, electrons a
-pixel."""
-
-_KINDS = ("shift", "width", "left", "right", "haze")
 _TINY = 1e-12
 _FLOOR = 1e-5  # share of light; below it a profile's logarithm says nothing
 _STEEPEST, _SHARPEST = 3.0, 2.0  # first and second difference of that logarithm
 _FARTHEST = 3.0  # that it is changed by
 _NARROWEST = 0.3  # of the variance of a profile that was believed
 _PROFILE_ERROR = 0.1  # relative; no pixel is doubted for less
-_CONTRADICTION = 3.0  # standard deviations
+_CONTRADICTION = 4.0  # standard deviations
+_FAULTS = 5  # coefficients of an arm that may be let go
 _LOOSE = 1.0  # pixels of shift that are held possible before any was fitted
 _LOOSE_NEIGHBOR = 3.0  # and how far wrong a neighbour's light
 _BIN = 4  # columns taken together where changes are fitted: a trace hardly moves in so few
@@ -201,25 +197,40 @@ class MendedCollapse(nn.Module):
             worst = found.new_tensor([one[3] for one in COEFFICIENTS]).expand_as(found)
             for turn in range(self.turns - 1):
                 normal, right = self._equations(half, found, 1 / 2**turn)
-                found, error = self._step(normal, right, found, worst)
+                found = self._solved(normal, right, found, worst)
             normal, right = self._equations(few, found, 0.0)
-        with torch.no_grad():  # what contradicts the flat is let go
-            free = (found - self.usual) ** 2 - (_CONTRADICTION * error) ** 2
-        spread = ((2 * self.log_spread).exp() + free.clamp(min=0)).sqrt()
-        return self._bent(flat, self._step(normal, right, found, spread)[0])
+        spread = self.log_spread.exp().expand_as(found)
+        with torch.no_grad():
+            freed = self._contradicted(normal, right, found, spread)
+        spread = (spread**2 + freed**2).sqrt()
+        return self._bent(flat, self._solved(normal, right, found, spread))
 
-    def _step(
+    def _solved(self, normal: Tensor, right: Tensor, before: Tensor, spread: Tensor) -> Tensor:
+        """Coefficients after one more fit, held to what is usual by `spread`, (N, 2, K)."""
+        start = (before - self.usual).double()
+        away, _ = solve_coefficients(normal, right, start, spread.double())
+        return self.usual + away.to(before.dtype)
+
+    def _contradicted(
         self, normal: Tensor, right: Tensor, before: Tensor, spread: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Coefficients after one more fit, and their standard deviations; (N, 2, K) each."""
-        size = spread.double()
-        scaled = normal * size[..., None] * size[..., None, :]
-        scaled = scaled + torch.eye(size.shape[-1], dtype=scaled.dtype, device=scaled.device)
-        held = (self.usual - before).double() / size
-        inverse = torch.linalg.inv(scaled)
-        step = (inverse @ (right * size + held)[..., None])[..., 0] * size
-        error = inverse.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt() * size
-        return before + step.to(before.dtype), error.to(before.dtype)
+    ) -> Tensor:
+        """How far from usual what must be let go seems to be, 0 for all else, (N, 2, K).
+
+        One coefficient after the other: the one that is contradicted most, all others held as
+        they are. Freed of its prior alone, of variance s^2, a coefficient m of variance v would be
+        m / (1 - v / s^2), of variance v / (1 - v / s^2).
+        """
+        start, size = (before - self.usual).double(), spread.double()
+        freed = torch.zeros_like(size)
+        for _ in range(_FAULTS):
+            held = (size**2 + freed**2).sqrt()
+            away, variance = solve_coefficients(normal, right, start, held)
+            told = (1 - variance / held**2).clamp(min=_TINY)
+            far = (away**2 / (variance * told).clamp(min=_TINY)).masked_fill(freed > 0, 0.0)
+            worst = far.amax(-1, keepdim=True)
+            let_go = (far == worst) & (worst > _CONTRADICTION**2)
+            freed = torch.where(let_go, (away / told).abs(), freed)
+        return freed.to(spread.dtype)
 
     def _equations(self, flat: _Flat, before: Tensor, loose: float) -> tuple[Tensor, Tensor]:
         """Normal equations of what is still to change, the light of each column eliminated.
@@ -237,18 +248,18 @@ class MendedCollapse(nn.Module):
                             + (_LOOSE_NEIGHBOR * flat.spilt) ** 2) if loose else None  # fmt: skip
         trust = self._trust(own, found, rough, extra)
         weight = flat.known * trust / self._variance(found, rough)
-        sums = _column_sums(weight, own, (found.profile, moved, widened, flat.spilt))
-        return _coefficients(sums, max(self.block // (2 * _BIN), 1))
+        sums = column_sums(weight, own, (found.profile, moved, widened, flat.spilt))
+        return normal_equations(sums, max(self.block // (2 * _BIN), 1))
 
     def _bent(self, flat: _Flat, coefficients: Tensor) -> Mended:
         """Profiles and neighbours with these coefficients."""
-        shift, width, left, right, haze = _along(coefficients, flat.light.shape[-1])
+        shift, width, left, right, haze = along_arm(coefficients, flat.light.shape[-1])
         slope = flat.slope - shift * flat.bend
         wider = (1 - width * flat.bend).clamp(min=_NARROWEST)
         change = shift * (0.5 * shift * flat.bend - flat.slope)
         change = change + 0.5 * (slope**2 * width / wider - wider.log())
         profile = flat.profile * change.clamp(-_FARTHEST, _FARTHEST).exp()
-        side = _left(flat.spilt)
+        side = left_side(flat.spilt)
         believed = 1 + right + (left - right) * side
         rest = flat.spilt * believed + haze
         return Mended(profile, rest, coefficients)
@@ -298,62 +309,10 @@ def _binned(flat: _Flat) -> _Flat:
 
 def _derivatives(flat: _Flat, found: Mended) -> tuple[Tensor, Tensor]:
     """How the profiles change with shift and width, from where they are now."""
-    shift, width = _along(found.coefficients, flat.light.shape[-1])[:2]
+    shift, width = along_arm(found.coefficients, flat.light.shape[-1])[:2]
     wider = (1 - width * flat.bend).clamp(min=_NARROWEST)
     slope = (flat.slope - shift * flat.bend) / wider
     return -found.profile * slope, 0.5 * found.profile * (slope**2 + flat.bend / wider)
-
-
-class _Sums(NamedTuple):
-    """Sums over the columns, the light eliminated.
-
-    Parameters
-    ----------
-    square : list of list of Tensor, shape (N, 2, L)
-        Of two kinds of change, T x T.
-    side : list of Tensor, shape (N, 2, L)
-        Of each with what is left of the light.
-    """
-
-    square: list[list[Tensor]]
-    side: list[Tensor]
-
-
-def _column_sums(
-    weight: Tensor, own: Tensor, shapes: tuple[Tensor, Tensor, Tensor, Tensor]
-) -> _Sums:
-    """Sum over each column; `shapes`: profile, its two derivatives, the neighbours' light."""
-    profile, moved, widened, spilt = shapes
-    seen = weight * profile
-    total = (seen * profile).sum(2).clamp(min=_TINY)
-    light = (seen * own).sum(2) / total
-    level = light.clamp(min=0)
-    apart = own - profile * light[:, :, None]
-    one = weight.new_ones(())
-    left, both = _left(spilt), weight * spilt
-    parts = [
-        (weight * moved, moved), (weight * widened, widened), (both * left, spilt * left),
-        (both * (1 - left), spilt * (1 - left)), (weight, one),
-    ]  # fmt: skip
-    scale = (level, level, *[torch.ones_like(level)] * 3)
-    beside = [(part * profile).sum(2) for part, _ in parts]
-    side = [(part * apart).sum(2) * scale[k] for k, (part, _) in enumerate(parts)]
-    square = [[level] * len(parts) for _ in parts]
-    for i, (part, _) in enumerate(parts):
-        for j in range(i, len(parts)):
-            column = (part * parts[j][1]).sum(2) - beside[i] * beside[j] / total
-            square[i][j] = square[j][i] = column * scale[i] * scale[j]
-    return _Sums(square, side)
-
-
-def _coefficients(sums: _Sums, block: int) -> tuple[Tensor, Tensor]:
-    """Normal equations of polynomials from the columns' sums, block by block."""
-    square = block_sum(torch.stack([torch.stack(row, dim=2) for row in sums.square], 2), block)
-    side = block_sum(torch.stack(sums.side, dim=2), block)
-    kind = [_KINDS.index(one[0]) for one in COEFFICIENTS]
-    basis = _legendre(side.shape[-1], side.device)
-    normal = square.double()[:, :, kind][:, :, :, kind] * basis[:, None] * basis
-    return normal.sum(-1), (side.double()[:, :, kind] * basis).sum(-1)
 
 
 def _differences(profile: Tensor) -> tuple[Tensor, Tensor]:
@@ -365,27 +324,3 @@ def _differences(profile: Tensor) -> tuple[Tensor, Tensor]:
     slope = torch.cat([first, inner, last], dim=2).clamp(-_STEEPEST, _STEEPEST)
     bend = torch.cat([bend[:, :, :1], bend, bend[:, :, -1:]], dim=2)
     return slope, bend.clamp(-_SHARPEST, _SHARPEST)
-
-
-def _left(spilt: Tensor) -> Tensor:
-    """1 on the pixels of the one side of the stripe, 0 on the other's, (S, 1)."""
-    across = torch.arange(spilt.shape[2], device=spilt.device, dtype=spilt.dtype)
-    return ((((len(across) - 1) / 2 - across).sign() + 1) / 2)[:, None]
-
-
-def _legendre(size: int, device: torch.device) -> Tensor:
-    """Each coefficient's polynomial at equal steps along an arm, (K, size), double precision."""
-    along = (torch.arange(size, device=device, dtype=torch.float64) + 0.5) * (2 / size) - 1
-    powers = (torch.ones_like(along), along, 1.5 * along**2 - 0.5)
-    return torch.stack([powers[one[1]] for one in COEFFICIENTS])
-
-
-def _along(coefficients: Tensor, size: int) -> list[Tensor]:
-    """Each kind's polynomial, (N, 2, 1, size)."""
-    along = _legendre(size, coefficients.device).to(coefficients.dtype)
-    names = [one[0] for one in COEFFICIENTS]
-    found = []
-    for kind in _KINDS:
-        which = [k for k, name in enumerate(names) if name == kind]
-        found.append((coefficients[:, :, which] @ along[which])[:, :, None])
-    return found
