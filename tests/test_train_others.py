@@ -357,3 +357,8 @@ def test_flags_of_the_command_name_the_runs(tiny_work, tmp_path, monkeypatch):
     assert asked[0].teachers == TeacherSettings(runs=("a", "b"), weight=0.5)
     CliRunner().invoke(app, words[:5])
     assert asked[1].begin_from is asked[1].teachers is None
+    recipe = '[train.rcnet]\nmodel = "rcnet"\nteachers = { runs = ["x"], weight = 0.2 }\n'
+    (tmp_path / "recipe.toml").write_text(recipe)
+    words = ["train", str(tiny_work), str(tmp_path), "-c", str(tmp_path / "recipe.toml")]
+    CliRunner().invoke(app, [*words, "--teacher", "a"])
+    assert asked[2].teachers == TeacherSettings(runs=("a",), weight=0.2)

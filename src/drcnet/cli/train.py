@@ -64,13 +64,14 @@ def command(
     flags = {"split": split, "seed": seed, "device": device, "epochs": epochs}
     named: dict[str, Any] = flags | {"begin_from": begin_from}
     given = {key: value for key, value in named.items() if value is not None}
-    if teachers:
-        given["teachers"] = {"runs": teachers}
     summaries = []
     for name, recipe in recipes.items():
         if augment is not None:
             name = f"{name}-{augment}"  # noqa: PLW2901  a run of its own beside the plain one
             given["augment"] = recipe.augment.model_dump() | {augment: True}
+        if teachers:
+            own = {} if recipe.teachers is None else recipe.teachers.model_dump()
+            given["teachers"] = own | {"runs": teachers}
         settings = TrainSettings.model_validate(recipe.model_dump() | given)
         with progress_bars(quiet=quiet) as progress:
             summary = train(work, runs / name, settings, progress=progress, overwrite=overwrite)
