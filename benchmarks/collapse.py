@@ -11,6 +11,7 @@ is believed of them made wrong. No network is trained.
 import argparse
 import copy
 import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from drcnet.dataset.store import open_store
 from drcnet.evaluate.metrics import bootstrap_sums
 from drcnet.evaluate.tables import to_markdown
 from drcnet.models import build_model
-from drcnet.models.changes import COEFFICIENTS
+from drcnet.models.changes import COEFFICIENTS, left_side
 from drcnet.models.collapse import Collapse
 from drcnet.models.mended import MendedCollapse
 from drcnet.provenance import atomic_write
@@ -79,9 +80,12 @@ above, with the same wrong belief, told nothing of it. *mended less fixed*: pair
 
 - *trace*: profile and neighbours are believed to lie that far beside where they were measured.
 - *width*: the profile is believed to have so much less variance.
-- *neighbours*: they are so many times as bright as believed, with the noise of their light.
+- *neighbour*: it is so many times as bright as believed, with the noise of its light.
 - *rays*: cosmic rays of {median:.0f} electrons in the median that the mask missed, in each arm.
 - *sky*: the frame's sky is that much too bright. A stripe does not tell: both take it off.
+
+The fault is this fibre's alone, as its sky comes from other fibres. A fault that all fibres of a
+frame share is in the frame's sky too, and most of it then cancels in a fixed extraction.
 
 How to read the first table: before such a sky an error of a percent of all light is not small
 beside the star. What a stripe shows of its own profile holds the neighbours' and the scattered
@@ -171,10 +175,11 @@ def faults(store, row, seed):
         narrow = narrow / narrow.sum(2, keepdim=True) * profile.sum(2, keepdim=True)
         yield f"width, {part:.0%}", stripe, narrow, spilt, sky
     generator = torch.Generator().manual_seed(seed)
-    for times in (2, 5):
-        more = (times - 1) * spilt
+    sides = {"a neighbour": left_side(spilt), "both neighbours": 1.0}
+    for (name, side), times in product(sides.items(), (5, 20)):
+        more = (times - 1) * spilt * side
         noise = torch.randn(more.shape, generator=generator) * more.sqrt()
-        yield f"neighbours, {times} times", stripe + more + noise, profile, spilt, sky
+        yield f"{name}, {times} times", stripe + more + noise, profile, spilt, sky
     struck = stripe.flatten(2).clone()
     shape = (*struck.shape[:2], RAYS)
     place = torch.randint(struck.shape[-1], shape, generator=generator)
