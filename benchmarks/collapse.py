@@ -72,9 +72,9 @@ deviations of such a mean, blue / red: what noise does not explain.
 ## When what is believed is wrong
 
 The same for {wrong} of the rows ({wrong_stars} stars). *fixed*: Horne's extraction with the flat's
-profile less the neighbours, as a pipeline does it, with the wrong belief; *mended*: the last way
-above, with the same wrong belief, told nothing of it. *mended less fixed*: paired, in points, with
-95% intervals from a bootstrap over stars.
+profile less the neighbours, as a pipeline does it, with the wrong belief; *mended*: the flat,
+mended by the stripe, with the same wrong belief, told nothing of it. *mended less fixed*: paired,
+in points, with 95% intervals from a bootstrap over stars.
 
 {faults}
 
