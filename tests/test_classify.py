@@ -66,7 +66,9 @@ def run(fakes, night, monkeypatch, tmp_path):
     def load(run, device="auto"):
         if run.name != "run":
             raise CheckpointError(run, "the card of a finished run", "no such file")
-        return SimpleNamespace(card=card, probabilities=scores)
+        return SimpleNamespace(
+            card=card, probabilities=scores, measures=(), estimates=lambda x: {}
+        )
 
     monkeypatch.setattr(room, "load_classifier", load)
     return tmp_path / "run"
@@ -161,7 +163,10 @@ def test_it_sees_what_prepare_stores(fakes, night, run, monkeypatch, view):
         room,
         "load_classifier",
         lambda run, device="auto": SimpleNamespace(
-            card=loaded.card, probabilities=lambda x: seen.append(x) or scores(x)
+            card=loaded.card,
+            probabilities=lambda x: seen.append(x) or scores(x),
+            measures=(),
+            estimates=lambda x: {},
         ),
     )
     rounded = fakes.measure_arm
@@ -178,6 +183,18 @@ def test_it_sees_what_prepare_stores(fakes, night, run, monkeypatch, view):
     prepare(night, work, settings=fakes.make_settings(night))
     rows = np.array([0, 2, 3, 4, 5, 6])
     np.testing.assert_array_equal(seen[0], open_store(work).read(view, rows))
+
+
+def test_what_a_model_measures_besides_is_a_column(fakes, night, run, monkeypatch):
+    loaded = room.load_classifier(run)
+    loaded.measures = ("teff",)
+    loaded.estimates = lambda x: {"teff": 5000.0 + np.arange(len(x))}
+    monkeypatch.setattr(room, "load_classifier", lambda run, device="auto": loaded)
+    table = classify(night, run, workers=1).table
+    assert table.columns.index("teff") == table.columns.index("p_K") + 1
+    has = table["class"].is_not_null()
+    assert table.filter(has)["teff"].min() == 5000
+    assert table.filter(~has)["teff"].null_count() == (~has).sum()
 
 
 def test_a_pair_of_frames_finds_its_flats_beside_it(fakes, night, run):

@@ -1,12 +1,13 @@
 """A model that begins with statistics, and learns more of its stars than the class."""
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
 
 from drcnet.checkpoint import load_classifier
 from drcnet.config import TrainSettings
-from drcnet.errors import TrainingError
+from drcnet.errors import CheckpointError, TrainingError
 from drcnet.train import loop, train
 from drcnet.train.task import load_data, read_task
 
@@ -54,6 +55,23 @@ def test_it_begins_once_and_a_run_that_was_cut_short_ends_with_the_same_bits(
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     card = load_classifier(tmp_path / "cut", "cpu").card
     assert (card.view, card.normalize, card.options["n_spatial"]) == ("stripes-sky", "none", 12)
+
+
+def test_a_run_measures_parameters_beside_the_class(tiny_work, tmp_path):
+    train(tiny_work, tmp_path / "run", HORNE.model_copy(update={"epochs": 1}))
+    classifier = load_classifier(tmp_path / "run", "cpu")
+    task = read_task(tiny_work, HORNE)
+    x = load_data(task).train.x.numpy().copy()
+    x[0] = np.nan
+    found = classifier.estimates(x)
+    assert tuple(found) == classifier.measures == ("teff", "logg", "feh")
+    assert np.isnan(found["teff"][0])
+    assert np.isfinite(found["teff"][1:]).all()
+    assert {name: len(part) for name, part in classifier.estimates(x[:0]).items()} == {
+        "teff": 0, "logg": 0, "feh": 0
+    }  # fmt: skip
+    with pytest.raises(CheckpointError, match="input of shape"):
+        classifier.estimates(x[:, :, :-1])
 
 
 def test_subclass_and_parameters_of_the_training_stars_are_read(tiny_work, tmp_path):

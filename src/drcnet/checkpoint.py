@@ -5,10 +5,10 @@ Weights are safetensors and the card is JSON: nothing is unpickled.
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import safetensors
@@ -146,10 +146,7 @@ class Classifier:
         CheckpointError
             `x` has another shape than the model was trained on.
         """
-        if x.shape[1:] != self.input_shape:
-            raise CheckpointError(
-                self.run, f"input of shape (n, {_spell(self.input_shape)})", f"{x.shape}"
-            )
+        self._check(x)
         if not len(x):
             return np.empty((0, len(self.card.classes)))
         tensor = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
@@ -157,6 +154,44 @@ class Classifier:
         probability = softmax(logits)
         probability[~lit_arms(x, self.card.view).all(axis=1)] = np.nan
         return probability
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What the model measures beside the class: names of columns, none for most models."""
+        return tuple(getattr(self.model, "estimates", ()))
+
+    def estimates(self, x: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
+        """Measure what the model measures beside the class; most models measure nothing.
+
+        Parameters
+        ----------
+        x : ndarray
+            As for `probabilities`.
+
+        Returns
+        -------
+        dict of str to ndarray, shape (n,)
+            By name ('teff' in kelvin, 'logg', 'feh'); NaN as for `probabilities`.
+
+        Raises
+        ------
+        CheckpointError
+            `x` has another shape than the model was trained on.
+        """
+        self._check(x)
+        if not self.measures or not len(x):
+            return {name: np.empty(0) for name in self.measures}
+        tensor = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+        estimate = cast("Callable[[Tensor], Tensor]", self.model.estimate)
+        found = predict(estimate, tensor, self.device, how=self.card.normalize).numpy()
+        found[~lit_arms(x, self.card.view).all(axis=1)] = np.nan
+        return {name: found[:, k] for k, name in enumerate(self.measures)}
+
+    def _check(self, x: NDArray[np.floating]) -> None:
+        if x.shape[1:] != self.input_shape:
+            raise CheckpointError(
+                self.run, f"input of shape (n, {_spell(self.input_shape)})", f"{x.shape}"
+            )
 
 
 def load_classifier(
@@ -274,13 +309,15 @@ def save_classifier(run: Path, weights: Mapping[str, Tensor], card: Card) -> Car
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, x: Tensor, device: torch.device, *, how: str) -> Tensor:
+def predict(
+    model: Callable[[Tensor], Tensor], x: Tensor, device: torch.device, *, how: str
+) -> Tensor:
     """Compute logits in batches.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        In evaluation mode, on `device`.
+    model : callable
+        A network in evaluation mode, on `device`, or what it measures besides.
     x : Tensor, shape (n, 2, ...)
         Electrons, or normalised input with ``how='none'``.
     device : torch.device

@@ -57,7 +57,8 @@ class Classified:
     ----------
     table : DataFrame
         One row a fibre of each exposure: exposure, lmjm, spid, fiberid, class (null where there
-        is none), p_CLASS of each class, prediction_set, reject, snr_blue, snr_red
+        is none), p_CLASS of each class, teff, logg and feh where the model measures them,
+        prediction_set, reject, snr_blue, snr_red
         (`snr_frame`), snrr_measured
         (this exposure in the meaning of the catalogue's snrr), flags, flag_names, reason. Where
         the run was calibrated, p_CLASS are calibrated, `prediction_set` names the classes that
@@ -220,12 +221,15 @@ def classify_stripes(
     chosen = np.array([not why for why in rejected], dtype=bool)
     classes = classifier.card.classes
     probability = np.full((len(fibers), len(classes)), np.nan)
+    estimates = {name: np.full(len(fibers), np.nan) for name in classifier.measures}
     if chosen.any():
         view = classifier.card.view
         settings = StripeSettings(**classifier.card.stripes)
         seen = [see(view, arm_reader(measured, arm, settings))[chosen] for arm in ARMS]
         x = np.stack(seen, axis=1)
         probability[chosen] = classifier.probabilities(x)
+        for name, values in classifier.estimates(x).items():
+            estimates[name][chosen] = values
     known = np.asarray(np.isfinite(probability).all(axis=1))
     doubts: _Doubts = {name: [None] * len(fibers) for name in ("prediction_set", "reject")}
     if calibration is not None:
@@ -241,6 +245,7 @@ def classify_stripes(
             pl.Series(f"p_{name}", probability[:, k]).fill_nan(None)
             for k, name in enumerate(classes)
         ),
+        *(pl.Series(name, values).fill_nan(None) for name, values in estimates.items()),
         *(pl.Series(name, values, dtype=pl.String) for name, values in doubts.items()),
         fibers["snr_blue"].fill_nan(None),
         fibers["snr_red"].fill_nan(None),

@@ -246,7 +246,7 @@ def test_overfits_eight_stars(name, options):
     model = ready(name, options).train()
     x, label = stars(name, options, 8)
     if MODELS[name].begins:
-        model.begin([(x, label)], seed=1)
+        model.begin([(x, label, torch.empty(len(x), 0))], seed=1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     for _ in range(200):
         optimizer.zero_grad()

@@ -24,13 +24,21 @@ def stars(n, seed=0, sky=400.0):
     return torch.cat([light, sky[:, :, None]], dim=2), label
 
 
+def parameters(label):
+    """Subclass unknown; Teff, log g and [Fe/H] by class, the last unknown for some."""
+    teff, logg = 7000.0 - 1000 * label, 4.0 + 0.2 * label
+    feh = torch.where(torch.arange(len(label)) % 4 == 0, torch.nan, -0.2 * label)
+    return torch.stack([torch.full_like(teff, torch.nan), teff, logg, feh], dim=1)
+
+
 def begun(**options):
     torch.manual_seed(1)
     model = build_model(
         "hornenet", CLASSES, n_spatial=SPATIAL + 1, n_wave=WAVE, components=6, **options
     )
     x, label = stars(120)
-    model.begin([(x[:60], label[:60]), (x[60:], label[60:])], seed=1)
+    known = parameters(label)
+    model.begin([(x[:60], label[:60], known[:60]), (x[60:], label[60:], known[60:])], seed=1)
     return model.eval()
 
 
@@ -87,7 +95,7 @@ def test_given_spectra_it_has_nothing_to_collapse(model):
     torch.manual_seed(1)
     other = build_model("hornenet", CLASSES, n_spatial=2, n_wave=WAVE, components=6)
     assert other.collapse is None
-    other.begin([(spectra, label)], seed=1)
+    other.begin([(spectra, label, torch.empty(120, 0))], seed=1)
     assert accuracy(other.eval(), spectra, label) > 0.95
     spectra[:, 1] = torch.nan
     assert accuracy(other, spectra, label) > 0.85
@@ -117,3 +125,16 @@ def test_unknown_subclasses_and_parameters_teach_nothing(model):
 def test_bad_options_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         build_model("hornenet", CLASSES, **options)
+
+
+def test_it_begins_with_the_stars_parameters_and_says_them_in_their_units(model):
+    x, label = stars(90, seed=7)
+    found = model.estimate(x)
+    wanted = parameters(label)[:, 1:]
+    assert found.shape == (90, len(model.estimates))
+    error = (found - wanted).nan_to_num().abs().median(dim=0).values
+    assert error[0] < 150
+    assert error[1] < 0.1
+    assert error[2] < 0.1
+    place = model.head(model._components(x)).place.detach()
+    assert (place - (10 * label + 5)).abs().median() < 2

@@ -87,7 +87,8 @@ def test_hornenet_takes_them_where_it_is_told_to(rng):
     for turns, more in ((0, ()), (2, ()), (2, (x[120:180], x[180:]))):
         torch.manual_seed(1)
         net = HorneNet(n_spatial=2, n_wave=LENGTH, components=2, unlabelled_turns=turns)
-        net.begin([(x[:60], label[:60]), (x[60:120], label[60:])], 1, more)
+        none = torch.empty(60, 0)
+        net.begin([(x[:60], label[:60], none), (x[60:120], label[60:], none)], 1, more)
         assert torch.isfinite(net(x)).all()
         nets[turns, len(more)] = net.get_buffer("basis").clone()
     assert not torch.equal(nets[0, 0], nets[2, 0])

@@ -18,16 +18,15 @@ Shapes: N stars, S pixels across, L along wavelength, C components, K classes.
 """
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
 
 from drcnet.models.classical import fit_logit
 from drcnet.models.collapse import Collapse, Extracted
 from drcnet.models.mended import MendedCollapse
+from drcnet.models.ordered import OrderedHead, scaled, subclass_loss, unscaled
 from drcnet.models.ppca import (
     bright_stars,
     known_spectra,
@@ -41,8 +40,6 @@ __all__ = ["HorneNet"]
 _SPECTRA = 2  # rows of an input that is extracted already
 _ROWS = 8  # stars whose stripes stay in a core's cache together
 _START = 1e-2
-_SUBCLASSES = 10  # of a class
-_REACH = 1.5  # subclasses: how far a label may be off
 
 
 class HorneNet(nn.Module):
@@ -86,6 +83,9 @@ class HorneNet(nn.Module):
 
     targets = ("subclass", "teff", "logg", "feh")
     """Columns of the index that it learns from beside the class, NaN where unknown."""
+
+    estimates = ("teff", "logg", "feh")
+    """What `estimate` measures beside the class."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class HorneNet(nn.Module):
         self.tune = tune
         if tune:
             self.moved = nn.Parameter(torch.zeros(1 + components, 2, n_wave))
-        self.head = _Head(components, n_class, hidden)
+        self.head = OrderedHead(components, n_class, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify stars.
@@ -176,9 +176,9 @@ class HorneNet(nn.Module):
         found = self.head(self._components(x))
         total = loss(found.logits, label)
         if self.ordered:
-            total = total + self.ordered * _subclass_loss(found, label, targets[:, 0])
+            total = total + self.ordered * subclass_loss(found, label, targets[:, 0])
         if self.parameters_weight:
-            wanted = _scaled(targets[:, 1:])
+            wanted = scaled(targets[:, 1:])
             known = torch.isfinite(wanted)
             apart = torch.where(known, found.parameters - wanted.nan_to_num(), 0.0)
             total = total + self.parameters_weight * (apart**2).sum() / known.sum().clamp(min=1)
@@ -187,7 +187,7 @@ class HorneNet(nn.Module):
     @torch.no_grad()
     def begin(
         self,
-        batches: Iterable[tuple[Tensor, Tensor]],
+        batches: Iterable[tuple[Tensor, Tensor, Tensor]],
         seed: int,
         unlabelled: Iterable[Tensor] = (),
     ) -> None:
@@ -196,20 +196,22 @@ class HorneNet(nn.Module):
         Parameters
         ----------
         batches : iterable of tuple of Tensor
-            Training stars, as `forward` takes them, and their labels.
+            Training stars, as `forward` takes them, their labels, and their `targets` (N, 4),
+            or none, (N, 0).
         seed : int
             Of the components.
         unlabelled : iterable of Tensor
             Stars that only the components may be learnt from, where `unlabelled_turns` says so.
         """
-        light, ivar, label = [], [], []
-        for number, (x, classes) in enumerate(batches):
+        light, ivar, labels, targets = [], [], [], []
+        for number, (x, label, target) in enumerate(batches):
             if number == 0 and self.collapse is not None:
                 self.collapse.begin(*self._seen(x))
             one = self._spectra(x)
             light.append(one[0].cpu())
             ivar.append(one[1].cpu())
-            label.append(classes.cpu())
+            labels.append(label.cpu())
+            targets.append(target.cpu())
         spectra, weights = torch.cat(light), torch.cat(ivar)
         mean, basis, variance = learn_components(
             *bright_stars(spectra, weights, self.bright),
@@ -239,15 +241,29 @@ class HorneNet(nn.Module):
                 for a, b in zip(light, ivar, strict=True)
             ]
         )
+        classes = torch.cat(labels)
         learnt = fit_logit(
-            z.numpy(),
-            torch.cat(label).numpy(),
-            seed=seed,
-            balanced=False,
-            inverse=self.penalty_inverse,
+            z.numpy(), classes.numpy(), seed=seed, balanced=False, inverse=self.penalty_inverse
         )
         self.head.direct.weight.copy_(torch.from_numpy(learnt["weight"]))
         self.head.direct.bias.copy_(torch.from_numpy(learnt["bias"]))
+        self.head.begin(z, classes, torch.cat(targets))
+
+    @torch.no_grad()
+    def estimate(self, x: Tensor) -> Tensor:
+        """Measure stars' parameters.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, 2, S + 1, L)
+            As for `forward`.
+
+        Returns
+        -------
+        Tensor, shape (N, 3)
+            `estimates`: Teff (K), log g (cm s-2) and [Fe/H] (dex), kept within what stars have.
+        """
+        return unscaled(self.head(self._components(x)).parameters)
 
     def _components(self, x: Tensor) -> Tensor:
         """What the head sees, in single precision whatever the training's."""
@@ -290,75 +306,3 @@ class HorneNet(nn.Module):
         level = (light * ivar).sum(-1) / ivar.sum(-1).clamp(min=1e-12)
         snr = level.clamp(min=0) * ivar.mean(-1).sqrt()
         return torch.cat([z, (snr / 10 + 0.03).log()], dim=1)
-
-
-class _Found(NamedTuple):
-    """What the head says.
-
-    Parameters
-    ----------
-    logits : Tensor, shape (N, K)
-        Of the classes.
-    place : Tensor, shape (N,)
-        On the sequence of subclasses, F0 0, G0 10, K0 20.
-    parameters : Tensor, shape (N, 3)
-        5040 K / Teff, log g and [Fe/H], scaled.
-    """
-
-    logits: Tensor
-    place: Tensor
-    parameters: Tensor
-
-
-class _Head(nn.Module):
-    """Components to classes: linear, with a small network and the sequence on top."""
-
-    def __init__(self, components: int, n_class: int, hidden: int) -> None:
-        super().__init__()
-        self.components = components
-        self.direct = nn.Linear(components, n_class)
-        self.beside = nn.Linear(components, 4)
-        self.more: nn.Module | None = None
-        if hidden:
-            last = nn.Linear(hidden, n_class + 4)
-            nn.init.normal_(last.weight, std=_START)
-            nn.init.zeros_(last.bias)
-            self.more = nn.Sequential(nn.Linear(components + 2, hidden), nn.GELU(), last)
-        self.share = nn.Parameter(torch.full((), _START))  # of the sequence in the logits
-        middle = _SUBCLASSES * (n_class - 1) / 2
-        self.register_buffer("middle", torch.tensor(middle), persistent=False)
-        self.register_buffer(
-            "borders", _SUBCLASSES * torch.arange(1.0, n_class) - 0.5, persistent=False
-        )
-        self.log_width = nn.Parameter(torch.tensor(_REACH).log())
-
-    def forward(self, seen: Tensor) -> _Found:
-        z = seen[:, : self.components]
-        logits, beside = self.direct(z), self.beside(z)
-        if self.more is not None:
-            more = self.more(seen)
-            logits = logits + more[:, : logits.shape[1]]
-            beside = beside + more[:, logits.shape[1] :]
-        place = self.get_buffer("middle") + _SUBCLASSES * beside[:, 0]
-        return _Found(logits + self.share * self._of_place(place), place, beside[:, 1:])
-
-    def _of_place(self, place: Tensor) -> Tensor:
-        """Log-probability of each class at a place of the sequence, (N, K): ordered logit."""
-        gap = _SUBCLASSES * (-self.log_width).exp()
-        apart = (self.get_buffer("borders") - place[:, None]) * (-self.log_width).exp()
-        below, above = logsigmoid(apart), logsigmoid(-apart)  # of each border
-        between = above[:, :-1] + below[:, 1:] + torch.log(-torch.expm1(-gap))
-        return torch.cat([below[:, :1], between, above[:, -1:]], dim=1)
-
-
-def _subclass_loss(found: _Found, label: Tensor, subclass: Tensor) -> Tensor:
-    """Huber's loss of the place; the middle of its class for a star whose subclass is unknown."""
-    middle = _SUBCLASSES * (label + 0.5)
-    wanted = torch.where(torch.isfinite(subclass), subclass + _SUBCLASSES * label, middle)
-    return nn.functional.huber_loss(found.place / _SUBCLASSES, wanted / _SUBCLASSES, delta=0.3)
-
-
-def _scaled(parameters: Tensor) -> Tensor:
-    """Teff, log g and [Fe/H] in numbers near 1."""
-    teff, logg, feh = parameters.unbind(dim=1)
-    return torch.stack([5 * (5040 / teff - 0.9), (logg - 4) / 1.5, feh / 0.5], dim=1)

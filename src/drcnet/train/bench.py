@@ -105,17 +105,20 @@ class Bench:
         for x, label, _ in self._labelled(epoch):
             yield x, label, next(pool)[: len(label)]
 
-    def first_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def first_batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Give the training stars as they are, and where they are changed, changed once as well.
 
         Yields
         ------
         tuple of Tensor
-            Input and labels, for a model that begins with what statistics say of them.
+            Input, labels and what else is learnt from, (n, m) with m = 0 where nothing is: for a
+            model that begins with what statistics say of them.
         """
+        nothing = self.train.x.new_empty(len(self.train), 0)
+        targets = self.targets if len(self.targets) else nothing
         for rows in torch.arange(len(self.train), device=self.train.x.device).split(_FIRST):
             for epoch in (None,) if self.augmenter is None else (None, 0):
-                yield self._first(rows, epoch), self.train.label[rows]
+                yield self._first(rows, epoch), self.train.label[rows], targets[rows]
 
     def first_pool(self) -> Iterator[Tensor]:
         """Give the stars without a label once.
