@@ -1,7 +1,9 @@
 """Training: it learns, it resumes to the same bits, and it refuses what cannot be learnt."""
 
+import itertools
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -293,19 +295,22 @@ def test_view_optimal_is_read(tiny_work, tmp_path):
     assert read_card(tmp_path / "run").view == "optimal"
 
 
-def test_time_limit_ends_the_cycle_and_is_said(tiny_work, tmp_path):
-    summary = train(tiny_work, tmp_path / "run", modern(epochs=10_000, max_seconds=0.5))
+def test_time_limit_ends_the_cycle_and_is_said(tiny_work, tmp_path, monkeypatch):
+    steps = itertools.count()  # a clock that ticks when it is read: once a step, on any machine
+    clock = SimpleNamespace(perf_counter=lambda: 0.01 * next(steps), process_time=lambda: 0.0)
+    monkeypatch.setattr("drcnet.train.loop.time", clock)
+    summary = train(tiny_work, tmp_path / "run", modern(epochs=10_000, max_seconds=1.0))
     assert summary.stopped == "time"
     log = pl.read_csv(tmp_path / "run" / "log.csv")
+    assert 5 < len(log) < 100
     assert log["learning_rate"][-1] < 0.2 * log["learning_rate"].max()
-    assert summary.seconds < 20
 
 
 def test_budget_of_processor_time(tiny_work, tmp_path):
     settings = modern(epochs=10_000, max_seconds=0.5, clock="processor")
     assert train(tiny_work, tmp_path / "run", settings).stopped == "time"
     seen = read_card(tmp_path / "run").training
-    assert 0.5 <= seen["cpu_seconds"] < 20
+    assert seen["cpu_seconds"] >= 0.5
     assert seen["epochs"] <= pl.read_csv(tmp_path / "run" / "log.csv")["epoch"][-1]
 
 

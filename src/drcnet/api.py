@@ -11,6 +11,7 @@ from drcnet.cli.demo import demo
 from drcnet.dataset.build import prepare
 from drcnet.dataset.plan import check
 from drcnet.evaluate.compare import compare
+from drcnet.evaluate.ensemble import ensemble
 from drcnet.evaluate.evaluate import evaluate
 from drcnet.extract import extract
 from drcnet.report.page import report
@@ -27,6 +28,7 @@ __all__ = [
     "classify",
     "compare",
     "demo",
+    "ensemble",
     "evaluate",
     "extract",
     "paper",
