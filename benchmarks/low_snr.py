@@ -4,8 +4,8 @@
 
 FGK is the benchmark set, RUNS folders of sweeps over its folds (configs/sweeps/linear-folds.toml,
 configs/sweeps/flagship.toml): run folders LINE-paper-K. A line whose folds are not all there is
-left out and named. All of it follows from their predictions and the set's index; nothing is
-trained here.
+left out and named; where a line has several seeds, -sN follows. All of it follows from their
+predictions and the set's index; nothing is trained here.
 """
 
 import argparse
@@ -17,13 +17,14 @@ import polars as pl
 
 from drcnet.config import EvaluateSettings
 from drcnet.dataset.store import open_store
-from drcnet.evaluate.comparison import compare_runs
 from drcnet.evaluate.metrics import bootstrap_sums, score_run
+from drcnet.evaluate.pooled import pool_runs
 from drcnet.evaluate.runs import INTERVALS, order_intervals
 from drcnet.evaluate.subclasses import away_from_borders
 from drcnet.evaluate.tables import to_markdown
+from drcnet.evaluate.trials import HARMS, HELPS, compare_lines
 from drcnet.provenance import atomic_write
-from folds import pooled_runs
+from folds import pooled_seeds
 
 BRIGHT = 60.0  # S/N from which on noise takes nothing
 
@@ -31,7 +32,8 @@ STORY = """
 Every number is of test stars of `fgk`'s paper split, all folds together, so that each star is
 tested once, by a model that has not seen it. Labels of S/N > 30 only were learnt from. *-noise*:
 the training stars were also shown fainter, by `--augment noise`. 95% intervals are from a
-bootstrap over stars.
+bootstrap over stars; ± is the standard deviation over seeds, which are averaged. Limits and noise
+are those of the first seed.
 """
 
 VISITS = """
@@ -56,29 +58,30 @@ MISREAD = """
 """
 
 
-def accuracy_table(runs, settings):
-    """Accuracy by interval, away from the borders, and log-likelihood."""
+def accuracy_table(lines, settings):
+    """Accuracy by interval, away from the borders, and log-likelihood; seeds averaged."""
     rows = []
-    for run in runs:
-        row = {"line": f"`{run.name}`"}
-        for cell in score_run(run, settings, INTERVALS).scores.iter_rows(named=True):
+    for line, runs in lines.items():
+        row = {"line": f"`{line}`", "seeds": str(len(runs))}
+        for cell in pool_runs(runs, line, settings, INTERVALS).iter_rows(named=True):
             low, high = cell["accuracy_low"], cell["accuracy_high"]
-            row[cell["interval"]] = f"{cell['accuracy']:.3f} [{low:.3f}, {high:.3f}]"
-            if cell["interval"] == "all":
-                row["subclasses 2-7"] = f"{cell['core_accuracy']:.3f}"
-                row["log-likelihood"] = f"{-cell['nll']:.3f}"
+            spread = "" if cell["spread"] is None else f" ±{cell['spread']:.3f}"
+            row[cell["interval"]] = f"{cell['accuracy']:.3f} [{low:.3f}, {high:.3f}]{spread}"
+        every = [score_run(run, settings, INTERVALS).scores.row(-1, named=True) for run in runs]
+        row["subclasses 2-7"] = f"{np.mean([cell['core_accuracy'] for cell in every]):.3f}"
+        row["log-likelihood"] = f"{-np.mean([cell['nll'] for cell in every]):.3f}"
         rows.append(row)
     return pl.DataFrame(rows)
 
 
-def lead_table(first, runs, settings):
+def lead_table(first, lines, settings):
     """By how much one line leads each other, paired by star; in percentage points."""
     rows = []
-    for run in runs:
-        row = {"against": f"`{run.name}`"}
-        for cell in compare_runs(first, run, settings).iter_rows(named=True):
+    for line, runs in lines.items():
+        row = {"against": f"`{line}`"}
+        for cell in compare_lines(first, runs, settings).iter_rows(named=True):
             ends = [100 * cell[f"difference{end}"] for end in ("", "_low", "_high")]
-            mark = "" if ends[1] <= 0 <= ends[2] else "*"
+            mark = "*" if cell["verdict"] in (HELPS, HARMS) else ""
             row[cell["interval"]] = "{:+.1f} [{:+.1f}, {:+.1f}]{}".format(*ends, mark)
         rows.append(row)
     return pl.DataFrame(rows)
@@ -193,30 +196,29 @@ def gap_table(runs, bar, ceiling, settings):
     return pl.DataFrame(rows)
 
 
-def visits_parts(visits, runs, settings):
+def visits_parts(visits, lines, settings):
     """Tables of the second protocol, and what each line gains over its own of the first."""
     if not visits:
         return []
-    named, gains = {run.name: run for run in runs}, []
-    for run in visits:
-        line = run.name.removeprefix("visits-")
-        for other in (line, f"{line.removesuffix('-noise')}-noise"):
-            if other in named:
-                gains.append(lead_table(run, [named[other]], settings))
-                gains[-1].insert_column(0, pl.Series("line", [f"`{run.name}`"]))
-    gains = [table for k, table in enumerate(gains) if not any(table.equals(g) for g in gains[:k])]
+    gains = []
+    for name, runs in visits.items():
+        line = name.removeprefix("visits-")
+        for other in dict.fromkeys((line, f"{line.removesuffix('-noise')}-noise")):
+            if other in lines:
+                gains.append(lead_table(runs, {other: lines[other]}, settings))
+                gains[-1].insert_column(0, pl.Series("line", [f"`{name}`"]))
     parts = [VISITS, to_markdown(accuracy_table(visits, settings))]
     if gains:
         parts += ["Percentage points that they lead:", to_markdown(pl.concat(gains))]
     return parts
 
 
-def page(args, runs, short, settings):
+def page(args, lines, short, settings):
     """Write everything down."""
     index = open_store(args.work).index
-    named = {run.name: run for run in runs}
-    flagship, bar = named[args.flagship], named[args.bar]
-    others = [run for run in runs if run is not flagship]
+    runs = [seeds[0] for seeds in lines.values()]
+    flagship, bar = lines[args.flagship][0], lines[args.bar][0]
+    others = {line: seeds for line, seeds in lines.items() if line != args.flagship}
     limits, ceiling = ceilings(runs, index, settings)
     command = (
         f"python benchmarks/low_snr.py FGK RUNS ... --flagship {args.flagship} "
@@ -232,13 +234,14 @@ def page(args, runs, short, settings):
         ),
         STORY,
         "## All folds together",
-        to_markdown(accuracy_table(runs, settings)),
+        to_markdown(accuracy_table(lines, settings)),
         f"Not all folds there, so left out: {left}." if left else "",
         (
-            f"## How far `{flagship.name}` leads\n\nPercentage points, paired by star; * where "
-            "the 95% interval excludes 0."
+            f"## How far `{args.flagship}` leads\n\nPercentage points, paired by star; the 95% "
+            "interval holds the luck of the stars and, where a line has several seeds, that of "
+            "the seeds; * where it excludes 0."
         ),
-        to_markdown(lead_table(flagship, others, settings)),
+        to_markdown(lead_table(lines[args.flagship], others, settings)),
         "## How good can anyone be?",
         border_words(flagship),
         to_markdown(limits),
@@ -252,7 +255,7 @@ def page(args, runs, short, settings):
             f"same model gives the star at S/N >= {BRIGHT:.0f}: no label has a part in it."
         ),
         to_markdown(noise_table(runs, settings)),
-        *visits_parts(pooled_runs(args.runs, args.folds, ("visits",))[0], runs, settings),
+        *visits_parts(pooled_seeds(args.runs, args.folds, ("visits",))[0], lines, settings),
         MISREAD.format(faint=faint_share(flagship)),
     ]
     text = "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
@@ -273,12 +276,12 @@ def main():
     parser.add_argument("--bootstrap", type=int, default=2000)
     parser.add_argument("--page", type=Path)
     args = parser.parse_args()
-    runs, short = pooled_runs(args.runs, args.folds, ("paper",))
-    missing = {args.flagship, args.bar} - {run.name for run in runs}
+    lines, short = pooled_seeds(args.runs, args.folds, ("paper",))
+    missing = {args.flagship, args.bar} - set(lines)
     if missing:
         print(f"no {args.folds} folds of {', '.join(sorted(missing))} under RUNS", file=sys.stderr)
         return 1
-    page(args, runs, short, EvaluateSettings(bootstrap=args.bootstrap))
+    page(args, lines, short, EvaluateSettings(bootstrap=args.bootstrap))
     return 0
 
 

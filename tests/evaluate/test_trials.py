@@ -70,6 +70,21 @@ def test_luck_of_seeds_is_their_spread(rng, tmp_path):
     assert one["difference_high"] - one["difference"] == pytest.approx(width, rel=1e-3)
 
 
+def test_luck_of_seeds_is_that_of_either_side(rng, tmp_path):
+    several, two = (
+        [run_of(rng.random(400) < p, tmp_path) for p in shares]
+        for shares in ((0.7, 0.8, 0.9), (0.6, 0.7))
+    )
+    spread = [
+        np.std([(one.tested["class"] == one.tested["predicted"]).mean() for one in runs], ddof=1)
+        for runs in (several, two)
+    ]
+    alone = of_all(compare_lines(several, two[:1], SETTINGS))
+    assert alone["luck"] == pytest.approx(spread[0] * np.sqrt(1 / 3 + 1))
+    both = of_all(compare_lines(several, two, SETTINGS))
+    assert both["luck"] == pytest.approx(np.hypot(spread[0] / np.sqrt(3), spread[1] / np.sqrt(2)))
+
+
 def test_intervals_are_judged_apart(rng, tmp_path):
     right = rng.random(1000) < 0.6
     faint = np.arange(1000) % 4 >= 2

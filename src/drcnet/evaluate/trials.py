@@ -33,7 +33,7 @@ def compare_lines(
 
     The interval holds two kinds of luck: which stars were tested (bootstrap over stars, paired),
     and which seeds were drawn. The latter's variance is that of the accuracy over the seeds of
-    `base`, over the number of seeds on either side; a trial need not have several.
+    each side, over their number; a side that has but one is taken to scatter as the other does.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def compare_lines(
         stars = rows["star"].to_numpy()[here]
         rng = np.random.default_rng(seed)
         by_star = _star_error(a.mean(axis=1) - b.mean(axis=1), stars, settings, rng)
-        luck = _seed_error(b, seeds or len(trial))
+        luck = _seed_error(a, b, seeds or len(trial))
         line = {"interval": name, "n_rows": len(a), "n_stars": len(set(stars.tolist()))}
         difference = float(a.mean() - b.mean())
         line |= {"accuracy": float(a.mean()), "accuracy_base": float(b.mean())}
@@ -107,12 +107,14 @@ def _star_error(
     return float((sums[:, 0] / np.maximum(sums[:, 1], 1)).std(ddof=1))
 
 
-def _seed_error(base: NDArray[np.float64], seeds: int) -> float:
-    """Standard error by the draw of the seeds; NaN where the base has but one."""
-    count = base.shape[1]
-    if count < 2:
-        return float("nan")
-    return float(base.mean(axis=0).std(ddof=1) * np.sqrt(1 / count + 1 / seeds))
+def _seed_error(trial: NDArray[np.float64], base: NDArray[np.float64], seeds: int) -> float:
+    """Standard error by the draw of the seeds; NaN where neither side has several."""
+    spread = [
+        side.mean(axis=0).std(ddof=1) if side.shape[1] > 1 else float("nan")
+        for side in (trial, base)
+    ]
+    own, other = (one if np.isfinite(one) else spread[1 - k] for k, one in enumerate(spread))
+    return float(np.hypot(own / np.sqrt(seeds), other / np.sqrt(base.shape[1])))
 
 
 def _judge(
