@@ -1,9 +1,11 @@
 """Template matching: what surveys do today.
 
-Every bright training star is a template. A star is a template moved by a velocity, times a
+Every bright training star is a template. A star is a template moved along the arm, times a
 low-order polynomial (flux calibration, reddening), plus another (what is left of the sky, and
 what a z-score took off), plus noise. Both polynomials have a flat prior and are integrated over;
-templates and velocities are summed over.
+templates and moves are summed over. Each arm moves by itself: rows of pixels are not on a common
+wavelength grid, and where a fibre's spectrum lies on the blue and the red chip says as much as its
+velocity (3 pixels rms on simulated LAMOST chips, where a pixel is 45 km/s).
 
 Shapes: N stars, L wavelength pixels an arm, B = L / 2 bins, M templates, V velocities, J
 polynomials, K classes.
@@ -49,11 +51,12 @@ class Template(Fitted):
         Polynomials that multiply the template, an arm.
     offset : int, default 1
         Polynomials added to it, an arm.
-    velocities : int, default 1
-        Bins by which a template is moved to either side.
-    mismatch : float, default 0.05
+    velocities : int, default 4
+        Bins by which a template is moved to either side, the arms apart.
+    mismatch : float, default 0.8
         Scatter of stars about templates, in units of the star's own spread: no template is
-        exact, and without it bright stars are overly sure of themselves.
+        exact. What stars differ by is correlated over many bins, which the likelihood does not
+        know: with a scatter as small as that of a bin, faint stars are matched by a few pixels.
     """
 
     def __init__(
@@ -64,8 +67,8 @@ class Template(Fitted):
         templates: int = 240,
         continuum: int = 4,
         offset: int = 1,
-        velocities: int = 1,
-        mismatch: float = 0.05,
+        velocities: int = 4,
+        mismatch: float = 0.8,
     ) -> None:
         super().__init__(n_class, n_wave=n_wave, components=1, scaling="none")
         if templates < n_class:
@@ -165,15 +168,13 @@ class Template(Fitted):
         templates = self.get_buffer("spectra")
         spread = stars.std(dim=2, keepdim=True).clamp_min(1e-12)
         weight = 1.0 / (_noise(stars) ** 2 + (self.mismatch * spread) ** 2)
-        evidence = []
-        for move in range(-self.velocities, self.velocities + 1):
-            moved = templates.roll(move, dims=2)
-            arms = [
-                self._evidence(stars[:, a], weight[:, a], moved[:, a])
-                for a in range(stars.shape[1])
-            ]
-            evidence.append(sum(arms[1:], arms[0]))
-        return torch.logsumexp(torch.stack(evidence), dim=0)
+        moves = range(-self.velocities, self.velocities + 1)
+        total = stars.new_zeros(len(stars), len(templates))
+        for a in range(stars.shape[1]):
+            arm = (stars[:, a], weight[:, a])
+            moved = [self._evidence(*arm, templates[:, a].roll(move, dims=1)) for move in moves]
+            total = total + torch.logsumexp(torch.stack(moved), dim=0)
+        return total
 
     def _evidence(self, star: Tensor, weight: Tensor, template: Tensor) -> Tensor:
         """Log evidence of each template for one arm; (N, B), (N, B), (M, B) to (N, M)."""
