@@ -40,7 +40,8 @@ from ladder_page import write_page
 ORDER = (
     "ladder-box", "ladder-optimal", "ladder-weights", "ladder-reduction", "ladder-kernels",
     "drcnet", "rcnet", "rcnet-sky", "ffcnn", "tdscnet", "sscnn", "sharma", "racnet", "sgan",
-    "logreg", "logreg-sky", "ppca", "mlp", "mlp-sky", "svm", "forest", "knn", "template",
+    "logreg", "logreg-sky", "ppca", "hornenet", "mlp", "mlp-sky", "svm", "forest", "knn",
+    "template", "template-sky",
 )  # fmt: skip
 CALIBRATED = "drcnet drcnet-noise rcnet rcnet-noise logreg-noise logreg-sky-noise ppca-noise"
 LARGEST = 3_000_000  # bytes of a report that goes into the repository

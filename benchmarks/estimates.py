@@ -1,0 +1,149 @@
+"""How well Teff, log g and [Fe/H] are measured beside the class: all folds together, by S/N.
+
+    python benchmarks/estimates.py FGK RUNS [RUNS ...] --line hornenet-1d-noise \
+        --page docs/results/estimates.md
+
+FGK is the benchmark set, RUNS folders of sweeps over its folds (configs/sweeps/flagship.toml).
+Every star is measured by its own fold's run, which has not seen it. Nothing is trained here.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from drcnet.checkpoint import load_classifier
+from drcnet.dataset.loader import load_part
+from drcnet.dataset.split import read_split
+from drcnet.dataset.store import open_store
+from drcnet.evaluate.runs import INTERVALS
+from drcnet.evaluate.tables import to_markdown
+from drcnet.provenance import atomic_write
+from folds import find_folds
+
+MAD_TO_SIGMA = 1.4826
+NAMES = {"teff": ("Teff", "K", 0), "logg": ("log g", "dex", 2), "feh": ("[Fe/H]", "dex", 2)}
+
+PAGE = """# Teff, log g and [Fe/H] beside the class
+
+    python benchmarks/estimates.py FGK RUNS ... --line {line} \\
+        --page docs/results/estimates.md
+
+writes this page. `{line}` (configs/sweeps/flagship.toml) on `fgk`'s paper split, {folds} folds
+together: {stars} stars, each measured by a network that has not seen it; literature's values of
+stars of S/N > 30 were learnt from, their spectra shown fainter too. *scatter*: 1.4826 times the
+median absolute difference to the literature; *offset*: the median difference; 95% intervals are
+from a bootstrap over stars (seed {seed}).
+
+Baselines: *always the median* of the training stars, and *told the class*, the median of the
+training stars of the star's true class, which no spectrum was needed for.
+
+{tables}
+
+What a reader would misread: the literature's values come from several libraries and have errors of
+their own, of the order of 100 K, 0.1 to 0.2 dex in log g and 0.1 dex in [Fe/H]; they are in these
+scatters. Stars without a literature value are left out. The stars were shown their wavelengths as
+the pixels they fall on, a few of them off from fibre to fibre: radial velocities cannot be
+measured from that, and are not.
+"""
+
+
+def measure(store, paths):
+    """Literature's and measured values of the test rows of all folds."""
+    parts = []
+    for path in paths:
+        classifier = load_classifier(path)
+        name = path.name.partition("-paper-")[2].partition("-")[0]
+        split = read_split(store.work / f"splits/paper-{name}.parquet")
+        card = classifier.card
+        samples = load_part(store, split, "test", view=card.view, classes=card.classes)
+        found = classifier.estimates(samples.x.numpy())
+        rows = pl.DataFrame({"row": samples.row} | {f"our_{k}": v for k, v in found.items()})
+        seen = split.filter(pl.col("part") == "train").select("row")
+        known = store.index.select("row", "star", "class", *NAMES)
+        train = seen.join(known, on="row").unique("star")
+        rows = rows.join(known, on="row", how="left", maintain_order="left")
+        middle = train.select(pl.col(*NAMES).drop_nans().median().name.prefix("median_"))
+        of_class = train.group_by("class").agg(
+            pl.col(*NAMES).drop_nans().median().name.prefix("class_")
+        )
+        rows = rows.join(middle, how="cross").join(of_class, on="class", how="left")
+        parts.append(rows.join(split.select("row", "interval"), on="row", how="left"))
+    return pl.concat(parts)
+
+
+def robust(values):
+    """Scatter and offset."""
+    return MAD_TO_SIGMA * float(np.median(np.abs(values))), float(np.median(values))
+
+
+def bounded(rows, name, guess, digits, args):
+    """Scatter and offset of a guess, with their intervals, as text."""
+    known = rows.filter(pl.col(name).is_finite() & pl.col(guess).is_finite())
+    apart = (known[guess] - known[name]).to_numpy()
+    names, star = np.unique(known["star"].to_numpy(), return_inverse=True)
+    draws = np.random.default_rng(args.seed).multinomial(
+        len(names), np.full(len(names), 1 / len(names)), size=args.bootstrap
+    )
+    values = np.array([robust(np.repeat(apart, times[star])) for times in draws])
+    (low, bias_low), (high, bias_high) = np.percentile(values, [2.5, 97.5], axis=0)
+    scatter, offset = robust(apart)
+    return (
+        f"{scatter:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]",
+        f"{offset:+.{digits}f} [{bias_low:+.{digits}f}, {bias_high:+.{digits}f}]",
+    )
+
+
+def tables(rows, args):
+    """One table a parameter."""
+    guesses = {
+        "always the median": "median_{}",
+        "told the class": "class_{}",
+        f"`{args.line}`": "our_{}",
+    }
+    parts = []
+    for name, (title, unit, digits) in NAMES.items():
+        lines = []
+        for who, column in guesses.items():
+            line, bias = {"what": f"{who}, scatter"}, {"what": f"{who}, offset"}
+            for interval in INTERVALS:
+                here = rows.filter(pl.col("interval") == interval)
+                line[interval], bias[interval] = bounded(
+                    here, name, column.format(name), digits, args
+                )
+            lines += [line, bias] if column.startswith("our") else [line]
+        count = rows.filter(pl.col(name).is_finite())["star"].n_unique()
+        parts += [f"## {title} ({unit}), {count} stars", to_markdown(pl.DataFrame(lines))]
+    return "\n\n".join(part.strip("\n") for part in parts)
+
+
+def main():
+    """Read the command line and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("work", type=Path, help="the benchmark set")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of sweeps over its folds")
+    parser.add_argument("--line", default="hornenet-1d-noise")
+    parser.add_argument("--bootstrap", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--page", type=Path)
+    args = parser.parse_args()
+    paths = find_folds(args.runs).get(args.line)
+    if not paths:
+        print(f"no run of {args.line} under {', '.join(map(str, args.runs))}", file=sys.stderr)
+        return 1
+    rows = measure(open_store(args.work), [path for _, path in sorted(paths.items())])
+    text = PAGE.format(
+        line=args.line, folds=len(paths), stars=rows["star"].n_unique(), seed=args.seed,
+        tables=tables(rows, args),
+    )  # fmt: skip
+    if args.page:
+        with atomic_write(args.page) as path:
+            path.write_text(text, encoding="utf-8")
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
