@@ -1,6 +1,7 @@
 """A sweep as one page of Markdown: every number and sentence on it follows from the runs."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -106,8 +107,17 @@ def _conditions(
         f"budget: {budget} (validation included, reading the stars not), classical learners to "
         f"their end. Machine: {'; '.join(machines) or 'none'}. "
         f"drcnet {origin['versions']['drcnet']}, torch {origin['versions'].get('torch', '?')}; "
-        f"settings {origin['settings_digest']}."
+        f"settings {origin['settings_digest']}.{_makings(done)}"
     )
+
+
+def _makings(cards: Sequence[dict[str, Any]]) -> str:
+    """Name the stores of the runs where there are several: the test rows are then other light."""
+    stores = Counter(card["provenance"]["inputs"]["store"] for card in cards)
+    if len(stores) < 2:
+        return ""
+    each = ", ".join(f"{name} ({count} runs)" for name, count in stores.items())
+    return f" Trained and tested on several makings of the set: {each}."
 
 
 def _reading(settings: SweepSettings) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from drcnet.checkpoint import read_card
 from drcnet.config import SweepSettings, settings_toml
 from drcnet.dataset.store import Progress, open_store
 from drcnet.errors import DrcnetError, RunError
@@ -19,6 +20,7 @@ from drcnet.sweep.page import page_text
 from drcnet.sweep.plan import Planned, plan
 from drcnet.sweep.table import Finished, line_table, run_table
 from drcnet.train import Parts, train
+from drcnet.train.summary import summarize
 
 __all__ = ["SweepResult", "sweep"]
 
@@ -76,7 +78,8 @@ def sweep(
     page : Path, optional
         Where to write sweep.md besides.
     finished_only : bool
-        Train nothing: tables of the runs that are there, the others named on the page.
+        Train nothing: tables of the runs that are there, whatever making of the store they were
+        trained on (the page says so where there are several), the others named on the page.
     progress : callable, optional
         Called as progress(stage, done, total).
     report : callable, optional
@@ -106,7 +109,8 @@ def sweep(
     for number, run in enumerate(planned):
         if progress is not None:
             progress("runs", number, len(planned))
-        done = _one(run, work, runs / run.name, parts, progress)
+        folder = runs / run.name
+        done = _read(run, folder) if finished_only else _one(run, work, folder, parts, progress)
         finished.append(done)
         if report is not None:
             report(f"{run.name}: {done.describe()}")
@@ -127,6 +131,14 @@ def _check_folders(planned: list[Planned], runs: Path) -> None:
         if path.is_file() and path.read_text(encoding="utf-8") != settings_toml(run.settings):
             wanted = "a run with this sweep's settings, or another folder of runs"
             raise RunError(path.parent, wanted, "one with other settings")
+
+
+def _read(run: Planned, folder: Path) -> Finished:
+    """Take a run as it is there."""
+    try:
+        return Finished(run, read=read_run(folder), summary=summarize(folder, read_card(folder)))
+    except DrcnetError as err:
+        return Finished(run, error=str(err))
 
 
 def _one(
