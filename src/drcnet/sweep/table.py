@@ -147,7 +147,7 @@ def _verdict(
     lead = row[f"accuracy_{bright}"] - row[f"majority_{bright}"]
     if lead >= settings.margin:
         return "ok"
-    text = f"failed: {100 * lead:.0f} points above the majority class at S/N {bright}"
+    text = f"failed: {100 * lead:.1f} points above the majority class at S/N {bright}"
     return f"{text}; {_reason(done)}"
 
 
