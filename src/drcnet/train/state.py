@@ -101,8 +101,13 @@ class State:
             raise CheckpointError(
                 path, "a state to go on from (or overwrite the run)", f"a damaged file ({err})"
             ) from err
-        if came != origin:
-            raise CheckpointError(path, f"the state of {origin}", f"that of {came}")
+        names = dict.fromkeys((*origin, *came))
+        differing = [name for name in names if came.get(name) != origin.get(name)]
+        if differing:
+            this, another = " and ".join(differing), " and another ".join(differing)
+            raise CheckpointError(
+                path, f"a state of this {this} (or overwrite the run)", f"one of another {another}"
+            )
         for name, value in plain.items():
             setattr(self, name, value)
         self.model.load_state_dict(content["model"])
