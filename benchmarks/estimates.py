@@ -42,6 +42,8 @@ training stars of the star's true class, which no spectrum was needed for.
 
 {tables}
 
+{verdict}
+
 What a reader would misread: the literature's values come from several libraries and have errors of
 their own, of the order of 100 K, 0.1 to 0.2 dex in log g and 0.1 dex in [Fe/H]; they are in these
 scatters. Stars without a literature value are left out. The stars were shown their wavelengths as
@@ -80,7 +82,7 @@ def robust(values):
 
 
 def bounded(rows, name, guess, digits, args):
-    """Scatter and offset of a guess, with their intervals, as text."""
+    """Scatter of a guess and its upper bound; scatter and offset with their intervals, as text."""
     known = rows.filter(pl.col(name).is_finite() & pl.col(guess).is_finite())
     apart = (known[guess] - known[name]).to_numpy()
     names, star = np.unique(known["star"].to_numpy(), return_inverse=True)
@@ -91,32 +93,44 @@ def bounded(rows, name, guess, digits, args):
     (low, bias_low), (high, bias_high) = np.percentile(values, [2.5, 97.5], axis=0)
     scatter, offset = robust(apart)
     return (
-        f"{scatter:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]",
-        f"{offset:+.{digits}f} [{bias_low:+.{digits}f}, {bias_high:+.{digits}f}]",
+        scatter,
+        high,
+        (
+            f"{scatter:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]",
+            f"{offset:+.{digits}f} [{bias_low:+.{digits}f}, {bias_high:+.{digits}f}]",
+        ),
     )
 
 
 def tables(rows, args):
-    """One table a parameter."""
+    """One table a parameter, and a sentence on where no more is known than a baseline knows."""
     guesses = {
         "always the median": "median_{}",
         "told the class": "class_{}",
         f"`{args.line}`": "our_{}",
     }
-    parts = []
+    parts, lost = [], []
     for name, (title, unit, digits) in NAMES.items():
-        lines = []
-        for who, column in guesses.items():
-            line, bias = {"what": f"{who}, scatter"}, {"what": f"{who}, offset"}
-            for interval in INTERVALS:
-                here = rows.filter(pl.col("interval") == interval)
-                line[interval], bias[interval] = bounded(
-                    here, name, column.format(name), digits, args
-                )
-            lines += [line, bias] if column.startswith("our") else [line]
+        lines = {who: {"what": f"{who}, scatter"} for who in guesses}
+        bias = {"what": f"`{args.line}`, offset"}
+        for interval in INTERVALS:
+            here, best = rows.filter(pl.col("interval") == interval), np.inf
+            for who, column in guesses.items():
+                scatter, high, text = bounded(here, name, column.format(name), digits, args)
+                lines[who][interval] = text[0]
+                if column.startswith("our"):
+                    bias[interval] = text[1]
+                    lost += [f"{title} at S/N {interval}"] if high >= best else []
+                best = min(best, scatter)
         count = rows.filter(pl.col(name).is_finite())["star"].n_unique()
-        parts += [f"## {title} ({unit}), {count} stars", to_markdown(pl.DataFrame(lines))]
-    return "\n\n".join(part.strip("\n") for part in parts)
+        table = to_markdown(pl.DataFrame([*lines.values(), bias]))
+        parts += [f"## {title} ({unit}), {count} stars", table]
+    verdict = (
+        f"Not surely better than the better baseline: {', '.join(lost)}."
+        if lost
+        else "Surely better than both baselines everywhere."
+    )
+    return "\n\n".join(part.strip("\n") for part in parts), verdict
 
 
 def main():
@@ -134,9 +148,10 @@ def main():
         print(f"no run of {args.line} under {', '.join(map(str, args.runs))}", file=sys.stderr)
         return 1
     rows = measure(open_store(args.work), [path for _, path in sorted(paths.items())])
+    found, verdict = tables(rows, args)
     text = PAGE.format(
         line=args.line, folds=len(paths), stars=rows["star"].n_unique(), seed=args.seed,
-        tables=tables(rows, args),
+        tables=found, verdict=verdict,
     )  # fmt: skip
     if args.page:
         with atomic_write(args.page) as path:
