@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -111,7 +111,7 @@ def _conditions(
     )
 
 
-def _makings(cards: Sequence[dict[str, Any]]) -> str:
+def _makings(cards: Sequence[Mapping[str, Any]]) -> str:
     """Name the stores of the runs where there are several: the test rows are then other light."""
     stores = Counter(card["provenance"]["inputs"]["store"] for card in cards)
     if len(stores) < 2:
