@@ -34,6 +34,21 @@ def test_read_noise_of_pixels(skies):
     assert pixels.floor(0) == pytest.approx(READ**2 + COMMON**2, rel=0.06)
 
 
+def test_read_noise_of_pixels_under_a_forest_of_sky_lines():
+    rng = np.random.default_rng(5)
+    at = np.arange(20, L, 25)[:, None]
+    forest = (
+        rng.uniform(200, 3000, at.shape) * np.exp(-0.5 * ((np.arange(L) - at) / 1.8) ** 2)
+    ).sum(0)
+    profile = np.exp(-0.5 * ((np.arange(S) - 5) / 2.5) ** 2)
+    sky = np.broadcast_to(300.0 + forest, (2 * M, 2, L))
+    light = sky[:, :, None] * (profile / profile.sum())[:, None]
+    stripes = rng.poisson(light) + rng.normal(0, READ, light.shape)
+    spectra = {"box": stripes.sum(axis=2), "optimal": sky, "sky": sky, "offset": 0 * sky}
+    haze = Haze(**spectra, stripes=stripes, width=S)
+    assert [haze.floor(arm) for arm in (0, 1)] == pytest.approx([READ**2] * 2, rel=0.02)
+
+
 def test_read_noise_of_sums_whose_sky_was_measured_on_the_same_fibres():
     rng = np.random.default_rng(8)
     sky = np.full((M, 2, L), 120.0)

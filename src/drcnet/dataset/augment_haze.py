@@ -29,6 +29,7 @@ _OUTER = [0, 1, -2, -1]  # pixels of a stripe that see the least light
 _MAD_TO_SIGMA = 1.4826
 _RAY_SIGMA = 5.0
 _SECOND = 1.5  # variance of a pixel less the mean of the two beside it, over a pixel's
+_ROUNDS = 8  # of the read noise: each takes its error to a few percent
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,13 +89,22 @@ class Haze:
             return counted + (_excess(box - self.sky[:, arm], ivar) - 1.0) * variance / self.width
         if self.stripes is None:
             return 0.0
-        light = self.stripes[:, arm][:, _OUTER]
-        bend = np.abs(light[..., 1:-1] - 0.5 * (light[..., :-2] + light[..., 2:]))
-        spread = _MAD_TO_SIGMA * _by_stretch(bend, np.median)
-        mean = _by_stretch(light[..., 1:-1], _trimmed_mean)
-        dark = mean <= np.nanmedian(mean)  # where read noise counts most
-        floor = spread**2 / _SECOND - np.maximum(mean, 0.0)
-        return float(np.nanmedian(floor[dark]))
+        light = self.stripes[:, arm][:, _OUTER].astype(np.float64)
+        sky = self.sky[:, arm][:, None].astype(np.float64)
+        share = _share(light, sky)
+        # what is left is noise alone: the sky's lines bend from pixel to pixel too
+        bend = _bend(light) - share * _bend(sky)
+        bright = np.maximum(share * (sky[..., 1:-1] + 0.25 * (sky[..., :-2] + sky[..., 2:])), 0.0)
+        photons = bright / _SECOND  # their variance, row by row: a median of rows is no mean
+        known = np.isfinite(bend) & np.isfinite(photons)
+        dark = known & (photons <= np.median(photons[known]))  # where read noise counts most
+        bend, photons = bend[dark], photons[dark]
+        floor = 0.0
+        for _ in range(_ROUNDS):
+            variance = np.maximum(photons + floor, 1.0)
+            spread = _MAD_TO_SIGMA * np.median(np.abs(bend) / np.sqrt(_SECOND * variance))
+            floor += (spread**2 - 1.0) * float(variance.mean())
+        return max(floor, 0.0)
 
     def excess(self, arm: int) -> float:
         """Measure by how much the optimal light is noisier than the extraction says.
@@ -310,6 +320,30 @@ def measure_haze(store: Store, rows: NDArray[np.int64], width: int, *, stripes: 
         return Haze(**spectra, stripes=store.read("stripes", rows), width=width)
     ivar, box_ivar = (store.read(name, rows) for name in ("optimal_ivar", "box_ivar"))
     return Haze(**spectra, stripes=None, width=width, ivar=ivar, box_ivar=box_ivar)
+
+
+def _bend(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """A pixel less the mean of the two beside it; two fewer along the last axis."""
+    return np.asarray(values[..., 1:-1] - 0.5 * (values[..., :-2] + values[..., 2:]))
+
+
+def _share(light: NDArray[np.floating], sky: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Light over sky, even over each stretch, pixels that cosmic rays touched left out."""
+    sky, size = np.maximum(sky, 1.0), light.shape[-1]
+    first = _unfolded(_by_stretch(light / sky, np.nanmedian), size)
+    away = np.abs(light - first * sky)
+    scale = _MAD_TO_SIGMA * _unfolded(_by_stretch(away, np.nanmedian), size)
+    bound = _RAY_SIGMA * np.maximum(scale, np.sqrt(np.maximum(first * sky, 0.0)))
+    use = np.isfinite(away) & (away <= bound)
+    ours = _by_stretch(np.where(use, light, 0.0), np.sum)
+    theirs = _by_stretch(np.where(use, sky, 0.0), np.sum)
+    return _unfolded(ours / np.maximum(theirs, 1.0), size)[..., 1:-1]
+
+
+def _unfolded(values: NDArray[np.floating], size: int) -> NDArray[np.floating]:
+    """What `_by_stretch` made, on each of `size` rows again."""
+    parts = np.array_split(np.arange(size), values.shape[-1])
+    return np.repeat(values, [len(part) for part in parts], axis=-1)
 
 
 def _by_stretch(
