@@ -20,8 +20,11 @@ from scipy.special import logsumexp
 from drcnet.config import BenchmarkSettings, EvaluateSettings
 from drcnet.dataset.split import read_split
 from drcnet.dataset.store import open_store
+from drcnet.evaluate.comparison import accuracy_curve
+from drcnet.evaluate.figures import save_figure
 from drcnet.evaluate.metrics import bootstrap_sums
-from drcnet.evaluate.runs import INTERVALS
+from drcnet.evaluate.runs import INTERVALS, Run
+from drcnet.evaluate.style import MARKERS, color_of, new_figure
 from drcnet.evaluate.tables import to_markdown
 from drcnet.instruments import load_instrument
 from drcnet.provenance import atomic_write
@@ -58,6 +61,12 @@ blurred by {spread:g} K, as the literature's are.
   below 10, the library is too coarse, and the limit lies between Bayes and *parameters known*.
 
 95% intervals are from a bootstrap over stars; seed {seed}.
+"""
+
+FIGURE = """
+![Accuracy against S/N]({name})
+
+*Grey: limits; colours: what models reach, with 95% intervals. A Gaussian kernel of 0.12 dex.*
 """
 
 GAP = """
@@ -268,6 +277,35 @@ def right_of(run, name):
     return (rows["class"] == rows["predicted"]).to_numpy()
 
 
+def draw(judged, runs, settings, path):
+    """Smooth curves against S/N: the limits as lines, what models reach with their intervals."""
+    figure, axes = new_figure((7.2, 4.2))
+    panel = axes[0, 0]
+    told = judged.with_columns(part=pl.lit("test"))
+    for (column, text), style in zip(WHO.items(), (":", "-.", "--", "-"), strict=True):
+        found = told.with_columns(
+            predicted=pl.when(pl.col(column)).then("class").otherwise(pl.lit("another"))
+        )
+        limit = Run(text, path.parent, tuple(sorted(told["class"].unique())), found)
+        curve = accuracy_curve(limit, settings)
+        panel.plot(curve["snrr"], curve["accuracy"], style, color="0.25", lw=1.3, label=text)
+    for number, run in enumerate(runs):
+        curve, color = accuracy_curve(run, settings), color_of(number)
+        panel.fill_between(
+            curve["snrr"], curve["accuracy_low"], curve["accuracy_high"], color=color, alpha=0.12
+        )
+        panel.plot(
+            curve["snrr"], curve["accuracy"], color=color, lw=1.6, label=run.name,
+            marker=MARKERS[number % len(MARKERS)], markevery=5, ms=4,
+        )  # fmt: skip
+    panel.set(xscale="log", xlabel="S/N (snrr)", ylabel="accuracy")
+    ticks = [tick for tick in (2, 5, 10, 20, 30, 50, 100) if tick < told["snrr"].max()]
+    panel.set_xticks(ticks, [str(tick) for tick in ticks])
+    panel.minorticks_off()
+    panel.legend(loc="lower right", fontsize=8)
+    save_figure(figure, path)
+
+
 def gap_table(judged, runs, bar):
     """Share of the way from the bar to the limit that each line goes."""
     base = next((run for run in runs if run.name == bar), None)
@@ -307,6 +345,9 @@ def main():
         name="fgk-builtin", library=f"{args.library:,}", spread=made.border_spread,
         seed=args.seed,
     )  # fmt: skip
+    figure = args.page.with_suffix(".png") if args.page else None
+    if figure:
+        draw(judged, runs, settings, figure)
     left = ", ".join(f"`{line}` ({count} folds)" for line, count in short.items())
     command = "python benchmarks/bayes_limit.py FGK-BUILTIN RUNS"
     for name in ("library", "folds", "seed"):
@@ -316,6 +357,7 @@ def main():
         "# How right can anyone be about built-in stars?",
         f"    {command} --page docs/results/limit.md\n\nwrites this page, prose and all.",
         story,
+        FIGURE.format(name=figure.name) if figure else "",
         to_markdown(table_of(judged, runs, settings)),
         *gap_table(judged, runs, args.bar),
         f"Not all folds there, so left out: {left}." if left else "",

@@ -25,6 +25,7 @@ from drcnet.evaluate.tables import to_markdown
 from drcnet.evaluate.trials import HARMS, HELPS, compare_lines
 from drcnet.provenance import atomic_write
 from folds import pooled_seeds
+from low_snr_trials import CURVE, TRIALS
 
 BRIGHT = 60.0  # S/N from which on noise takes nothing
 
@@ -42,6 +43,25 @@ VISITS = """
 Surveys visit stars again. These lines also learnt from faint rows of their training stars,
 labelled by the star's best visit (configs/sweeps/visits.toml): as many as bright ones. Tested on
 the same rows; not to be compared with the paper's numbers.
+"""
+
+STRIPES = {
+    "hornenet-noise": "the stripe and the sky alone: profile and noise are taken from it",
+    "hornenet-flat-noise": "the stripe; the flat's profile and neighbours are believed",
+    "hornenet-mended-noise": "the same, mended where the stripe plainly contradicts it",
+}
+"""Lines that look at the stripe itself."""
+
+BESIDE = """
+## More of it
+
+- [low-snr-trials.md](low-snr-trials.md): seeds, their ensemble and its pupil, pretraining on
+  built-in stars, exposures without labels, fewer stars; each with a verdict.
+- [limit.md](limit.md): the best possible classifier of built-in stars, and ours beside it.
+- [collapse.md](collapse.md): what an extraction must know of a faint stripe, and what a 2-D model
+  is right about where the pipeline is wrong: traces, neighbours, cosmic rays.
+- [estimates.md](estimates.md): Teff, log g and [Fe/H].
+- [doubt.md](doubt.md): probabilities, prediction sets and refusals, by S/N.
 """
 
 MISREAD = """
@@ -196,6 +216,28 @@ def gap_table(runs, bar, ceiling, settings):
     return pl.DataFrame(rows)
 
 
+def stripe_parts(lines, flagship, settings):
+    """What looking at the stripe itself is worth beside its extraction."""
+    here = {line: lines[line] for line in STRIPES if line in lines}
+    if not here or flagship in here:
+        return []
+    told = [f"- `{line}`: {STRIPES[line]}." for line in here]
+    each = [
+        lead_table(runs, {flagship: lines[flagship]}, settings).select(
+            pl.lit(f"`{line}`").alias("line"), pl.exclude("against")
+        )
+        for line, runs in here.items()
+    ]
+    return [
+        (
+            f"## Does the stripe know more than its spectrum?\n\nPoints by which a network that "
+            f"looks at the stripe leads the same network on its extraction, `{flagship}`:"
+        ),
+        to_markdown(pl.concat(each)),
+        "\n".join(told),
+    ]
+
+
 def visits_parts(visits, lines, settings):
     """Tables of the second protocol, and what each line gains over its own of the first."""
     if not visits:
@@ -242,6 +284,7 @@ def page(args, lines, short, settings):
             "the seeds; * where it excludes 0."
         ),
         to_markdown(lead_table(lines[args.flagship], others, settings)),
+        *stripe_parts(lines, args.flagship, settings),
         "## How good can anyone be?",
         border_words(flagship),
         to_markdown(limits),
@@ -256,6 +299,7 @@ def page(args, lines, short, settings):
         ),
         to_markdown(noise_table(runs, settings)),
         *visits_parts(pooled_seeds(args.runs, args.folds, ("visits",))[0], lines, settings),
+        BESIDE,
         MISREAD.format(faint=faint_share(flagship)),
     ]
     text = "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
@@ -277,6 +321,9 @@ def main():
     parser.add_argument("--page", type=Path)
     args = parser.parse_args()
     lines, short = pooled_seeds(args.runs, args.folds, ("paper",))
+    for trial in {*TRIALS, *CURVE} - {args.flagship, args.bar}:  # they have a page of their own
+        lines.pop(trial, None)
+        short.pop(trial, None)
     missing = {args.flagship, args.bar} - set(lines)
     if missing:
         print(f"no {args.folds} folds of {', '.join(sorted(missing))} under RUNS", file=sys.stderr)
