@@ -122,6 +122,17 @@ def test_files_hold_the_same_tables(swept):
     assert "## Failed" not in text or "failed:" in text
 
 
+def test_a_failed_line_says_what_is_known_of_it(swept, tiny_work):
+    _, folder = swept
+    lines = {**SMALL.model_dump()["lines"]}
+    lines["rcnet"] |= {"note": "Two epochs are few."}
+    told = folder / "told.md"
+    sweep(change(lines=lines, margin=0.99), tiny_work, folder / "runs", page=told)
+    text = told.read_text()
+    assert text.count(". Two epochs are few.") == 1
+    assert "- `rcnet`: failed: " in text
+
+
 def test_finished_runs_are_kept(swept, tiny_work, monkeypatch):
     result, folder = swept
     monkeypatch.setattr(sweep_run, "train", _counting(calls := [], sweep_run.train))

@@ -24,6 +24,8 @@ class SweepLine(Frozen):
     """Keys of the training settings that differ from the sweep's recipe. In names of runs
     (`begin_from`, `teachers.runs`) {split} and {seed} stand for those of the run; lines are
     trained in their order, so that a line may rest on runs of one above it."""
+    note: str = ""
+    """What is known of the line, in words; the page says it where the line is listed as failed."""
 
 
 class SweepSettings(Frozen):

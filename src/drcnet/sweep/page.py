@@ -78,7 +78,7 @@ def page_text(
         to_markdown(_costs(lines)),
         "## What it says",
         _findings(lines),
-        *_failures(lines),
+        *_failures(lines, settings),
         *_each(lines, runs),
         "## The sweep",
         f"```toml\n{settings_toml(settings).strip()}\n```",
@@ -241,11 +241,16 @@ def _levels(table: pl.DataFrame) -> list[str]:
     return said
 
 
-def _failures(table: pl.DataFrame) -> list[str]:
+def _failures(table: pl.DataFrame, settings: SweepSettings) -> list[str]:
     failed = table.filter(pl.col("verdict") != "ok")
     if failed.is_empty():
         return []
-    rows = [f"- `{name}`: {why}" for name, why in failed.select("line", "verdict").iter_rows()]
+    rows = []
+    for name, why in failed.select("line", "verdict").iter_rows():
+        line = settings.lines.get(name) or settings.lines.get(name.removesuffix("-noise"))
+        rows.append(
+            ". ".join([f"- `{name}`: {why}", *([line.note] if line and line.note else [])])
+        )
     return ["## Failed", "\n".join(rows)]
 
 
