@@ -11,11 +11,16 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import settings
 
 from drcnet.config import SimulateSettings
 from drcnet.instruments import load_instrument
 from drcnet.simulate.spectra import STAR_COLUMNS, StarSet, rest_grid
 from drcnet.simulate.survey import simulate
+
+# no test asserts seconds: a busy machine is no failure
+settings.register_profile("drcnet", deadline=None)
+settings.load_profile("drcnet")
 
 
 @pytest.fixture
