@@ -52,17 +52,16 @@ STRIPES = {
 }
 """Lines that look at the stripe itself."""
 
-BESIDE = """
-## More of it
-
-- [low-snr-trials.md](low-snr-trials.md): seeds, their ensemble and its pupil, pretraining on
-  built-in stars, exposures without labels, fewer stars; each with a verdict.
-- [limit.md](limit.md): the best possible classifier of built-in stars, and ours beside it.
-- [collapse.md](collapse.md): what an extraction must know of a faint stripe, and what a 2-D model
-  is right about where the pipeline is wrong: traces, neighbours, cosmic rays.
-- [estimates.md](estimates.md): Teff, log g and [Fe/H].
-- [doubt.md](doubt.md): probabilities, prediction sets and refusals, by S/N.
-"""
+BESIDE = {
+    "low-snr-trials.md": """seeds, their ensemble and its pupil, pretraining on built-in stars,
+  exposures without labels, fewer stars; each with a verdict""",
+    "limit.md": "the best possible classifier of built-in stars, and ours beside it",
+    "collapse.md": """what an extraction must know of a faint stripe, and what a 2-D model is right
+  about where the pipeline is wrong: traces, neighbours, cosmic rays""",
+    "estimates.md": "Teff, log g and [Fe/H]",
+    "doubt.md": "probabilities, prediction sets and refusals, by S/N",
+}
+"""Pages that tell more, named where they lie beside this one."""
 
 MISREAD = """
 ## What a reader would misread
@@ -238,6 +237,15 @@ def stripe_parts(lines, flagship, settings):
     ]
 
 
+def beside_parts(page):
+    """Name the pages that tell more, those that are there."""
+    there = {
+        name: what for name, what in BESIDE.items() if page and (page.parent / name).is_file()
+    }
+    lines = [f"- [{name}]({name}): {what}." for name, what in there.items()]
+    return ["## More of it", "\n".join(lines)] if lines else []
+
+
 def visits_parts(visits, lines, settings):
     """Tables of the second protocol, and what each line gains over its own of the first."""
     if not visits:
@@ -299,7 +307,7 @@ def page(args, lines, short, settings):
         ),
         to_markdown(noise_table(runs, settings)),
         *visits_parts(pooled_seeds(args.runs, args.folds, ("visits",))[0], lines, settings),
-        BESIDE,
+        *beside_parts(args.page),
         MISREAD.format(faint=faint_share(flagship)),
     ]
     text = "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
