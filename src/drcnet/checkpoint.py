@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from drcnet.dataset.loader import WEIGHED, lit_arms
+from drcnet.dataset.loader import FULL, WEIGHED, lit_arms
 from drcnet.errors import CheckpointError, ConfigError
 from drcnet.models import MODELS, build_model
 from drcnet.provenance import atomic_write, file_digest
@@ -123,7 +123,7 @@ class Classifier:
         """Shape of one star: (2, 11, 3000), (2, 3000), or (2, 2, 3000) with inverse variance."""
         options = self.card.options
         if self.card.view in WEIGHED:
-            return (2, 2, options["n_wave"])
+            return (2, 2 + len(FULL.get(self.card.view, ())), options["n_wave"])
         spatial = (options["n_spatial"],) if "n_spatial" in options else ()
         return (2, *spatial, options["n_wave"])
 

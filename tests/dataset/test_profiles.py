@@ -8,10 +8,17 @@ import pytest
 import torch
 
 from drcnet.dataset.loader import electrons, lit_arms, rows_beside, see
-from drcnet.dataset.profiles import FLAT_ARRAYS, arm_reader, read_profiles, row_reader
+from drcnet.dataset.profiles import (
+    ANGSTROM,
+    FLAT_ARRAYS,
+    arm_reader,
+    read_profiles,
+    row_reader,
+)
 from drcnet.dataset.reading import row_bytes
 from drcnet.dataset.store import ARMS, open_store
 from drcnet.errors import StoreError
+from drcnet.instruments import load_instrument
 
 from .known_light import STRIPES, L, augmenter_of, make_work, samples_of
 
@@ -105,3 +112,54 @@ def test_another_sky_comes_with_its_own_neighbours(work):
     own = samples_of(work, "stripes-sky", augmenter.row[[7]])[0]
     profile, _ = read_profiles(own, augmenter.row[[7]])
     assert torch.equal(made[:, S + 1 : 2 * S + 1], torch.from_numpy(profile[0]))
+
+
+@pytest.mark.parametrize(
+    ("view", "base", "told"),
+    [
+        ("optimal-full", "optimal-ivar", ("sky", ANGSTROM)),
+        ("stripes-full", "stripes-sky", (ANGSTROM,)),
+    ],
+)
+def test_a_full_view_ends_with_what_it_is_told(store, view, base, told):
+    get = row_reader(store, ROWS)
+    x, plain = see(view, get), see(base, get)
+    rows = plain.shape[2]
+    np.testing.assert_array_equal(x[:, :, :rows], plain)
+    for number, name in enumerate(told):
+        np.testing.assert_array_equal(x[:, :, rows + number], get(name))
+    assert row_bytes(store, view) == x[0].nbytes
+    below = rows_beside(torch.from_numpy(x), view)
+    assert torch.equal(below[:, :, -1], torch.from_numpy(get(ANGSTROM)))
+    light, _ = electrons(torch.from_numpy(x), view)
+    assert light.shape == ((3, 2, L) if view == "optimal-full" else (3, 2, S, L))
+    x[1, 0, : 1 if view == "optimal-full" else S] = np.nan
+    assert lit_arms(x, view).tolist() == [[True, True], [False, True], [True, True]]
+
+
+def test_wavelengths_are_those_of_the_polynomials(store):
+    found = row_reader(store, ROWS)(ANGSTROM)
+    n_wave = load_instrument("lamost-lrs").n_wave
+    wanted = 5000 + 500 * (2 * np.arange(L) / (n_wave - 1) - 1)
+    np.testing.assert_allclose(found, np.broadcast_to(wanted, found.shape), rtol=1e-6)
+
+
+@pytest.mark.parametrize("view", ["optimal-full", "stripes-full"])
+def test_what_a_full_view_is_told_stays_when_a_star_fades(work, view):
+    augmenter = augmenter_of(work, view, noise=True, scale=(0.1, 0.1))
+    at = torch.tensor([6, 29])
+    made, plain = augmenter.batch(at, 2), augmenter.original(at)
+    below = -2 if view == "optimal-full" else S
+    assert torch.equal(made[:, :, below:], plain[:, :, below:])
+    assert made[:, :, 0].nansum() < plain[:, :, 0].nansum()
+    assert augmenter.copy(2).shape == (len(augmenter.x), *plain.shape[1:])
+
+
+@pytest.mark.parametrize("view", ["optimal-full", "stripes-full"])
+def test_before_another_sky_a_full_view_keeps_its_wavelengths(work, view):
+    augmenter = augmenter_of(work, view, replace_sky=True)
+    at = torch.tensor([7])
+    made, plain = augmenter.batch(at, 1), augmenter.original(at)
+    assert made.shape == plain.shape
+    assert torch.equal(made[:, :, -1], plain[:, :, -1])
+    assert torch.equal(made[:, :, 0], plain[:, :, 0]) == (view == "optimal-full")  # no sky left

@@ -80,6 +80,9 @@ READINGS = [
     ("hornenet", {"tune": 0.0, "learned": False}),
     ("hornenet", {"flat": True, "n_spatial": 3 * SPATIAL + 1}),
     ("hornenet", {"flat": True, "n_spatial": 3 * SPATIAL + 1, "learned": False}),
+    ("hornenet", {"told": True, "n_spatial": SPATIAL + 2}),
+    ("hornenet", {"told": True, "n_spatial": SPATIAL + 2, "aligned": False, "mixed": 0.5}),
+    ("hornenet", {"told": True, "n_spatial": SPATIAL + 2, "sky_error": 0.0}),
     ("template", {"offset": 0, "continuum": 1, "velocities": 0}),
     ("mlp", {"widths": (8, 4)}),
     ("logreg", {"scaling": "robust"}),
@@ -122,6 +125,9 @@ def stars(name, options, n, seed=0):
         x = _counts(x, rng)
     if options.get("flat"):
         x = _with_flat(x)
+    if options.get("told"):
+        angstrom = 4000.0 + np.arange(WAVE) + rng.normal(0, 2, (n, 2, 1))
+        x = np.concatenate([x, angstrom[:, :, None]], axis=2)
     return torch.from_numpy(x.astype(np.float32)), torch.from_numpy(label)
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from drcnet.models import build_model
+from drcnet.models.ordered import next_on_sequence
 
 SPATIAL, WAVE, CLASSES = 11, 240, 3
 
@@ -25,10 +26,11 @@ def stars(n, seed=0, sky=400.0):
 
 
 def parameters(label):
-    """Subclass unknown; Teff, log g and [Fe/H] by class, the last unknown for some."""
+    """Teff, log g and [Fe/H] by class, the last unknown for some; no subclass, no velocity."""
     teff, logg = 7000.0 - 1000 * label, 4.0 + 0.2 * label
     feh = torch.where(torch.arange(len(label)) % 4 == 0, torch.nan, -0.2 * label)
-    return torch.stack([torch.full_like(teff, torch.nan), teff, logg, feh], dim=1)
+    unknown = torch.full_like(teff, torch.nan)
+    return torch.stack([unknown, teff, logg, feh, unknown], dim=1)
 
 
 def begun(**options):
@@ -104,7 +106,7 @@ def test_given_spectra_it_has_nothing_to_collapse(model):
 def test_unknown_subclasses_and_parameters_teach_nothing(model):
     x, label = stars(6)
     entropy = torch.nn.functional.cross_entropy
-    unknown = torch.full((6, 4), torch.nan)
+    unknown = torch.full((6, 5), torch.nan)
     plain = build_model(
         "hornenet", CLASSES, n_spatial=SPATIAL + 1, n_wave=WAVE, components=6, parameters=0.0
     )
@@ -118,6 +120,10 @@ def test_unknown_subclasses_and_parameters_teach_nothing(model):
     ("options", "words"),
     [
         ({"n_spatial": 3}, "at least 3 pixels and a sky, or 2"),
+        ({"n_spatial": 3, "told": True}, "1 or 2 more where 'told'"),
+        ({"n_spatial": 34, "told": True, "flat": True}, "views of their own"),
+        ({"sky_error": -1.0}, "'sky_error'"),
+        ({"mixed": -1.0}, "'mixed'"),
         ({"n_spatial": 12, "flat": True}, "3 rows for each of at least 3 pixels, and a sky"),
         ({"tune": -1.0}, "'tune'"),
     ],
@@ -130,7 +136,7 @@ def test_bad_options_are_refused(options, words):
 def test_it_begins_with_the_stars_parameters_and_says_them_in_their_units(model):
     x, label = stars(90, seed=7)
     found = model.estimate(x)
-    wanted = parameters(label)[:, 1:]
+    wanted = parameters(label)[:, 1:4]
     assert found.shape == (90, len(model.estimates))
     error = (found - wanted).nan_to_num().abs().median(dim=0).values
     assert error[0] < 150
@@ -138,3 +144,78 @@ def test_it_begins_with_the_stars_parameters_and_says_them_in_their_units(model)
     assert error[2] < 0.1
     place = model.head(model._components(x)).place.detach()
     assert (place - (10 * label + 5)).abs().median() < 2
+
+
+def told_spectra(n, seed, *, off=0.0, speed=0.0):
+    """Spectra of lines by class, sky and wavelengths; fibres `off` pixels apart, `speed` km/s."""
+    generator = torch.Generator().manual_seed(seed)
+    label = torch.arange(n) % CLASSES
+    first = 4000 + off * torch.randn(n, 1, generator=generator)
+    angstrom = (first + torch.arange(WAVE)).double()
+    velocity = speed * torch.randn(n, generator=generator)
+    line = (4050.0 + 70 * label) * (1 + velocity / 299792.458)
+    depth = 0.3 + 0.3 * torch.rand(n, 1, generator=generator)
+    star = 1000 * (1 - depth * torch.exp(-0.5 * ((angstrom - line[:, None]) / 4) ** 2))
+    sky = 100 + 900 * torch.exp(-0.5 * ((angstrom - 4090) / 3) ** 2)
+    ivar = 1 / (star + sky)
+    light = star + torch.randn(n, WAVE, generator=generator) / ivar.sqrt()
+    arm = torch.stack([light, ivar, sky, angstrom], dim=1).float()
+    return torch.stack([arm, arm], dim=1), label, velocity.float()
+
+
+def told_model(x, label, velocity, **options):
+    torch.manual_seed(1)
+    model = build_model(
+        "hornenet", CLASSES, n_spatial=4, n_wave=WAVE, components=6, told=True, **options
+    )
+    targets = torch.full((len(x), 5), torch.nan)
+    targets[:, 4] = velocity
+    model.begin([(x, label, targets)], seed=1)
+    return model.eval()
+
+
+def test_told_its_wavelengths_it_measures_velocities_through_fibres_pixels_apart():
+    x, label, velocity = told_spectra(300, 1, off=8.0, speed=60.0)
+    test, _, wanted = told_spectra(90, 2, off=8.0, speed=60.0)
+    model = told_model(x, label, velocity)
+    assert model.estimates == ("teff", "logg", "feh", "rv_topo")
+    scatter = (model.estimate(test)[:, 3] - wanted).abs().median()
+    assert scatter < 0.5 * wanted.abs().median()
+    blind = told_model(x, label, velocity, aligned=False)
+    assert blind.estimates == ("teff", "logg", "feh")
+    with torch.no_grad():
+        assert accuracy(model, test, label[:90]) > 0.95
+
+
+def test_a_wrong_sky_moves_a_star_less_where_it_is_doubted():
+    x, label, velocity = told_spectra(150, 1)
+    wrong, _, _ = told_spectra(60, 2)
+    wrong[:, :, 0] += 0.05 * wrong[:, :, 2]
+    right, _, _ = told_spectra(60, 2)
+    moved = []
+    for doubt in (0.0, 0.05):
+        model = told_model(x, label, velocity, sky_error=doubt)
+        with torch.no_grad():
+            apart = model._components(wrong) - model._components(right)
+        moved.append(float(apart[:, :6].norm()))
+    assert moved[1] < 0.5 * moved[0]
+
+
+def test_between_two_stars_lies_a_star():
+    x, label, velocity = told_spectra(12, 1)
+    model = told_model(x, label, velocity, mixed=1.0).train()
+    targets = torch.full((12, 5), torch.nan)
+    entropy = torch.nn.functional.cross_entropy
+    torch.manual_seed(3)
+    first = model.training_loss(x, label, targets, entropy)[0]
+    torch.manual_seed(3)
+    assert torch.equal(model.training_loss(x, label, targets, entropy)[0], first)
+    torch.manual_seed(4)
+    assert not torch.equal(model.training_loss(x, label, targets, entropy)[0], first)
+
+
+def test_the_next_star_is_the_next_cooler_one():
+    label = torch.tensor([2, 0, 1, 1])
+    subclass = torch.tensor([5.0, 2.0, 9.0, torch.nan])  # K5, F2, G9, G: the middle, G5
+    assert next_on_sequence(label, subclass).tolist() == [2, 3, 0, 2]
+    assert next_on_sequence(label[:1], subclass[:1]).tolist() == [0]

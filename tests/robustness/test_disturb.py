@@ -119,3 +119,17 @@ def test_the_flat_is_believed_whatever_is_done_to_the_stripe(small_work, scenes,
     assert torch.equal(plain[:, :, 11:], moved[:, :, 11:])
     assert torch.equal(plain[:, :, 11], light.sky)
     assert torch.equal(plain[:, :, 12:23], torch.from_numpy(flat[0]))
+
+
+@pytest.mark.parametrize(("view", "rows"), [("stripes-full", 13), ("optimal-full", 4)])
+def test_the_arc_is_believed_whatever_is_done_to_the_stripe(small_work, scenes, view, rows):
+    light = read_light(open_store(small_work), ROWS, {view}, seed=3)
+    plain = see_view(light, view, *disturb(light, Disturbance("none"), None))
+    moved = see_view(light, view, *disturb(light, Disturbance("trace", 1.0), None))
+    assert plain.shape == (len(ROWS), 2, rows, 256)
+    assert not torch.equal(plain[:, :, 0].nan_to_num(), moved[:, :, 0].nan_to_num())
+    assert torch.equal(plain[:, :, -1], moved[:, :, -1])
+    assert torch.equal(plain[:, :, -2], light.sky)
+    wave = plain[:, :, -1]
+    assert (wave.diff(dim=-1) > 0).all()
+    assert ((wave > 3000) & (wave < 11000)).all()

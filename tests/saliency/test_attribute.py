@@ -150,6 +150,9 @@ def test_a_reference_keeps_the_weights_and_smooths_over_what_is_unknown(weighed)
         level = 7.0 if against == "smooth" else 0.0
         assert torch.allclose(blank[:, :, 0][known], torch.tensor(level), atol=1e-4)
         assert (blank[:, :, 0][~known] == 0).all()
+        told = torch.cat([weighed, weighed + 3], dim=2)
+        blank_told = reference(told, settings, view="optimal-full")
+        assert torch.equal(blank_told, torch.cat([blank, weighed + 3], dim=2))
 
 
 @pytest.mark.parametrize("method", ["gradients", "occlusion"])

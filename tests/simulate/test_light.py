@@ -2,15 +2,14 @@ import numpy as np
 import pytest
 
 from drcnet.config import SimulateSettings
+from drcnet.frames.velocity import LIGHT_SPEED, heliocentric_velocity
 from drcnet.instruments import load_instrument
 from drcnet.simulate.light import (
-    LIGHT_SPEED,
     Camera,
     FiberInput,
     arc_light,
     extinction,
     flat_light,
-    heliocentric_velocity,
     object_light,
     sensitivity,
 )

@@ -3,8 +3,8 @@ import polars as pl
 import pytest
 
 from drcnet.errors import SpectrumError
+from drcnet.frames.velocity import heliocentric_velocity
 from drcnet.simulate.assign import assign
-from drcnet.simulate.light import heliocentric_velocity
 from drcnet.simulate.observe import (
     draw_positions,
     exposure_fibers,

@@ -19,7 +19,7 @@ from torch import Tensor
 from drcnet.config import CalibrateSettings
 from drcnet.dataset.augment_noise import add_noise, fade, seen_variance, sky_error, weigh
 from drcnet.dataset.augment_scene import NODES, Scene, read_scene
-from drcnet.dataset.loader import BESIDE, electrons, load_part, rows_beside, see
+from drcnet.dataset.loader import BESIDE, FULL, electrons, load_part, rows_beside, see
 from drcnet.dataset.store import Store
 from drcnet.errors import StoreError
 from drcnet.stripes.snr import BAND
@@ -159,7 +159,7 @@ def fade_part(
                 [np.interp(r, curve[k], _FACTORS) for r, k in zip(relative, brighter, strict=True)]
             )
             x = _fade(light, scene, brighter, factor, rng, weighed=samples.x.ndim > light.ndim)
-            if fading.view in BESIDE:
+            if fading.view in BESIDE or fading.view in FULL:
                 below = rows_beside(samples.x, fading.view)[torch.from_numpy(brighter)]
                 x = torch.cat([x, below], dim=2)
             reached = np.array(

@@ -89,17 +89,19 @@ class TrainSettings(Frozen):
             "optimal-ivar",
             "stripes-sky",
             "stripes-flat",
+            "optimal-full",
+            "stripes-full",
         ]
         | None
     ) = None
     """What the model sees: stripes (2-D), box or optimal extraction (1-D), the latter two also
     with the frame's sky taken off; for models that know their noise that beside its inverse
     variance ('optimal-ivar'), or stripes beside the frame's sky ('stripes-sky') and what the flat
-    says of profile and neighbours ('stripes-flat'); none: the model's own."""
+    says of profile and neighbours ('stripes-flat'); either told the sky and every pixel's
+    wavelength too ('optimal-full', 'stripes-full'); none: the model's own."""
     normalize: Literal["zscore", "robust", "none"] = "zscore"
-    """Per stripe and arm: mean and standard deviation, or median and MAD. 'optimal-ivar',
-    'stripes-sky' and 'stripes-flat' are never normalised: their models do that themselves, by
-    the noise."""
+    """Per stripe and arm: mean and standard deviation, or median and MAD. Views for models that
+    know their noise are never normalised: these models do that themselves, by the noise."""
     seed: int = 1
     """Initial weights and the order of the data."""
     optimizer: Literal["adagrad", "adamw"] = "adagrad"

@@ -24,7 +24,7 @@ from drcnet.dataset.augment_noise import (
     weigh,
 )
 from drcnet.dataset.augment_scene import Scene, read_scene, read_skies
-from drcnet.dataset.loader import BESIDE, WEIGHED, Samples, electrons, rows_beside
+from drcnet.dataset.loader import BESIDE, FULL, WEIGHED, Samples, electrons, rows_beside
 from drcnet.dataset.store import Store
 
 __all__ = ["Augmenter", "make_augmenter"]
@@ -54,9 +54,10 @@ class Augmenter:
         The same view of sky fibres; needed where `settings.replace_sky`.
     weighed : bool, default False
         The view has inverse variances: they are given along, as they are after the change.
-    beside : Tensor, shape (n, 2, 1, L), (n, 2, 1 + 2 S, L) or (0,)
-        Rows below the stripe where the view has them: the frame's sky, and what the flat knows,
-        which is believed whatever is done to the stripe; `skies` then have them too.
+    beside : Tensor, shape (n, 2, R, L) or (0,)
+        R rows below the light where the view has them: the frame's sky, what the flat knows, the
+        wavelengths, which are believed whatever is done to the light; below stripes `skies` then
+        have them too.
     """
 
     settings: AugmentSettings
@@ -157,7 +158,7 @@ class Augmenter:
         x = self.x[at]
         if self.weighed:
             scene = self.scene.take(at)
-            return weigh(x, seen_variance(x, x, scene, torch.ones_like(x)))
+            x = weigh(x, seen_variance(x, x, scene, torch.ones_like(x)))
         return torch.cat([x, self.beside[at]], dim=2) if len(self.beside) else x
 
     def copy(self, epoch: int) -> Tensor:
@@ -193,7 +194,7 @@ class Augmenter:
         wanted, there = expected_variance(x, star + scene.keep, scene, factor)
         dark = expected_variance(x, scene.keep, scene, torch.zeros_like(factor))[0]
         other = self._picked(draw)
-        other = other[:, :, : x.shape[2]] if len(self.beside) else other
+        other = other[:, :, : x.shape[2]] if other.ndim == 4 else other
         return star + other, (wanted - dark - factor**2 * there).clamp(min=0)
 
     def _picked(self, draw: Draw) -> Tensor:
@@ -203,11 +204,11 @@ class Augmenter:
     def _below(self, at: Tensor, draw: Draw) -> Tensor:
         """Rows below each stripe now: another sky comes with its own neighbours, (B, 2, ., L)."""
         own = self.beside[at]
-        if not self.settings.replace_sky:
+        if not self.settings.replace_sky or self.weighed:
             return own
         across = self.x.shape[2]
         other = self._picked(draw)[:, :, across:]
-        last = 1 + across  # of the star's own profile
+        last = 1 + across  # of the star's own profile, or its wavelengths
         return torch.cat([other[:, :, :1], own[:, :, 1:last], other[:, :, last:]], dim=2)
 
     def _spill(self, x: Tensor, variance: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
@@ -260,9 +261,9 @@ def make_augmenter(
     skies, beside = _NOTHING, _NOTHING
     if settings.replace_sky:
         skies = torch.from_numpy(read_skies(store, view))
-    if view in BESIDE:
+    if view in BESIDE or view in FULL:
         beside = rows_beside(samples.x, view)
-    elif len(skies):
+    if view not in BESIDE and len(skies):
         skies = electrons(skies, view)[0]
     return Augmenter(settings, seed, samples.row, x, scene, skies, view in WEIGHED, beside)
 

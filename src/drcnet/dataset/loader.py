@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from drcnet.dataset.profiles import FLAT_ARRAYS, row_reader
+from drcnet.dataset.profiles import ANGSTROM, FLAT_ARRAYS, row_reader
 from drcnet.dataset.store import Progress, Store
 from drcnet.errors import StoreError
 from drcnet.stripes.normalize import normalize
@@ -21,6 +21,7 @@ from drcnet.stripes.normalize import normalize
 __all__ = [
     "BESIDE",
     "FLAT_BESIDE",
+    "FULL",
     "PHYSICAL",
     "SKY_BESIDE",
     "VIEWS",
@@ -45,12 +46,19 @@ VIEWS = {
     "optimal-ivar": ("optimal", "sky"),
     "stripes-sky": ("stripes",),
     "stripes-flat": ("stripes",),
+    "optimal-full": ("optimal", "sky"),
+    "stripes-full": ("stripes",),
 }
 """View to the array of the store that shows it, and to what is taken off that."""
 
-WEIGHED = {"optimal-ivar": "optimal_ivar"}
+WEIGHED = {"optimal-ivar": "optimal_ivar", "optimal-full": "optimal_ivar"}
 """View that knows its noise to the array of inverse variances that goes along: it has an axis
 more before the wavelengths, with spectrum and inverse variance."""
+
+FULL = {"optimal-full": ("sky", ANGSTROM), "stripes-full": (ANGSTROM,)}
+"""View that is told all that is known of a star's light, to the arrays that it has below those of
+`optimal-ivar` or `stripes-sky`: the sky that was taken off, and every pixel's vacuum wavelength in
+angstrom. (n, 2, 4, 3000) and (n, 2, 13, 3000)."""
 
 SKY_BESIDE = "stripes-sky"
 """The stripe, NaN where a pixel is bad or a cosmic ray was found, and the frame's sky at the fibre
@@ -60,7 +68,7 @@ FLAT_BESIDE = "stripes-flat"
 """As `SKY_BESIDE`, and below that what the flat knows: the fibre's profile on each pixel, and the
 light that the neighbours are believed to bring: (n, 2, 34, 3000)."""
 
-BESIDE = frozenset({SKY_BESIDE, FLAT_BESIDE})
+BESIDE = frozenset({SKY_BESIDE, FLAT_BESIDE, "stripes-full"})
 """Views of stripes with rows below them that are no pixels."""
 
 PHYSICAL = frozenset({*WEIGHED, *BESIDE})
@@ -79,7 +87,8 @@ class Samples:
     ----------
     x : Tensor, shape (n, 2, 11, 3000), (n, 2, 3000) or (n, 2, 2, 3000), float32
         Electrons, or what `normalized` made of them; a view of `WEIGHED` has electrons and their
-        inverse variance along the third axis, a view of `BESIDE` 11 pixels and what stands below.
+        inverse variance along the third axis, a view of `BESIDE` 11 pixels and what stands below;
+        `FULL` ones have more below.
     label : Tensor, shape (n,), int64
         Position of each star's class in `classes`.
     row : ndarray, shape (n,), int64
@@ -225,8 +234,8 @@ def see(view: str, get: Callable[[str], NDArray[Any]]) -> NDArray[np.float32]:
     view : str
         One of `VIEWS`.
     get : callable
-        get(name) gives an array by its name: of the store, or of
-        `drcnet.dataset.profiles.FLAT_ARRAYS`.
+        get(name) gives an array by its name: of the store, of
+        `drcnet.dataset.profiles.FLAT_ARRAYS`, or `ANGSTROM`.
 
     Returns
     -------
@@ -234,7 +243,7 @@ def see(view: str, get: Callable[[str], NDArray[Any]]) -> NDArray[np.float32]:
         Electrons; the sky taken off where the view has none. A view of `WEIGHED` is stacked with
         its inverse variance before the last axis; both are NaN where nothing is known.
         A view of `BESIDE` has the sky as one more row across, and `FLAT_BESIDE` profile and
-        neighbours below that.
+        neighbours below that; one of `FULL` ends with what it is told besides.
     """
     shown, *taken = VIEWS[view]
     x = get(shown).astype(np.float32, copy=False)
@@ -246,7 +255,10 @@ def see(view: str, get: Callable[[str], NDArray[Any]]) -> NDArray[np.float32]:
         return x
     ivar = get(WEIGHED[view]).astype(np.float32, copy=False)
     known = np.isfinite(x) & np.isfinite(ivar) & (ivar > 0)
-    return np.stack([np.where(known, part, np.float32(np.nan)) for part in (x, ivar)], axis=-2)
+    told = [get(name).astype(np.float32, copy=False) for name in FULL.get(view, ())]
+    return np.stack(
+        [*(np.where(known, part, np.float32(np.nan)) for part in (x, ivar)), *told], axis=-2
+    )
 
 
 def _see_beside(
@@ -254,14 +266,17 @@ def _see_beside(
 ) -> NDArray[np.float32]:
     """Stripes with rows below them; filled part by part, as they are the memory's largest."""
     names = FLAT_ARRAYS if view == FLAT_BESIDE else ()
+    told = FULL.get(view, ())
     across = x.shape[-2]
-    shape = (*x.shape[:-2], across * (1 + len(names)) + 1, x.shape[-1])
+    shape = (*x.shape[:-2], across * (1 + len(names)) + 1 + len(told), x.shape[-1])
     out = np.empty(shape, np.float32)
     out[..., :across, :] = np.where(get("mask") == 0, x, np.float32(np.nan))
     out[..., across, :] = get("sky")
     for number, name in enumerate(names):
         first = across + 1 + number * across
         out[..., first : first + across, :] = get(name)
+    for number, name in enumerate(told):
+        out[..., across + 1 + number, :] = get(name)
     return out
 
 
@@ -278,33 +293,40 @@ def lit_arms(x: NDArray[np.floating], view: str) -> NDArray[np.bool_]:
     Returns
     -------
     ndarray, shape (n, 2), bool
-        Whether a value of the arm's light is finite; what stands below a stripe is no light.
+        Whether a value of the arm's light is finite; what stands below it is no light.
     """
-    light = x[:, :, : _across(x.shape[2], view)] if view in BESIDE else x
+    light = x
+    if view in BESIDE:
+        light = x[:, :, : _across(x.shape[2], view)]
+    elif view in WEIGHED:
+        light = x[:, :, 0]
     return np.asarray(np.isfinite(light).reshape(*x.shape[:2], -1).any(axis=2))
 
 
 def rows_beside(x: Tensor, view: str) -> Tensor:
-    """Give what stands below the stripes of a view of `BESIDE`.
+    """Give what stands below the light: what does not fade with a star.
 
     Parameters
     ----------
-    x : Tensor, shape (n, 2, 12 or 34, 3000)
+    x : Tensor, shape (n, 2, 12, 13 or 34, 3000), or (n, 2, 4, 3000)
         Stars in that view.
     view : str
-        One of `BESIDE`.
+        One of `BESIDE` or `FULL`.
 
     Returns
     -------
-    Tensor, shape (n, 2, 1 or 23, 3000)
-        The sky, and of `FLAT_BESIDE` profile and neighbours; no copy.
+    Tensor, shape (n, 2, 1, 2 or 23, 3000), or (n, 2, 2, 3000)
+        Below a stripe the sky, and of `FLAT_BESIDE` profile and neighbours; what a view of `FULL`
+        is told, below spectrum and inverse variance too; no copy.
     """
-    return x[:, :, _across(x.shape[2], view) :]
+    return x[:, :, 2:] if view in WEIGHED else x[:, :, _across(x.shape[2], view) :]
 
 
 def _across(rows: int, view: str) -> int:
     """Count the pixels across among the rows of a view of `BESIDE`."""
-    return (rows - 1) // (1 + len(FLAT_ARRAYS)) if view == FLAT_BESIDE else rows - 1
+    if view == FLAT_BESIDE:
+        return (rows - 1) // (1 + len(FLAT_ARRAYS))
+    return rows - 1 - len(FULL.get(view, ()))
 
 
 def electrons(x: Tensor, view: str) -> tuple[Tensor, str]:

@@ -1,8 +1,8 @@
-"""What the flat says of a row's stripe: its fibre's profile, and the neighbours' light in it.
+"""What flat and arc say of a row's stripe: profile, neighbours' light, wavelengths.
 
 The profile is the flat's at the trace that was measured on the exposure; the neighbours' light is
-what they were extracted to be, on their own profiles. Beside the arrays of a store these are two
-more that can be asked for by name.
+what they were extracted to be, on their own profiles; wavelengths are those of the exposure.
+Beside the arrays of a store these are three more that can be asked for by name.
 """
 
 import functools
@@ -19,9 +19,12 @@ from drcnet.dataset.augment_light import Geometry, fiber_light, make_geometry
 from drcnet.dataset.exposure import ExposureStripes
 from drcnet.dataset.store import ARMS, Progress, Store
 from drcnet.errors import FrameError, StoreError
+from drcnet.instruments import load_instrument
 from drcnet.stripes.calibration_file import read_calibration
+from drcnet.stripes.polynomial import chebyshev_basis
 
 __all__ = [
+    "ANGSTROM",
     "FLAT_ARRAYS",
     "arm_reader",
     "by_exposure",
@@ -30,12 +33,17 @@ __all__ = [
     "read_geometry",
     "read_profiles",
     "row_reader",
+    "stored_instrument",
     "stripe_settings",
+    "wavelengths",
 ]
 
 FLAT_ARRAYS = ("profile", "spilt")
 """Arrays that no store holds and that follow from its `traces/`: shares of the own light on each
 pixel, and the neighbours' electrons there; shape (n, 2, 11, L)."""
+
+ANGSTROM = "angstrom"
+"""Another: vacuum wavelength of each pixel, from the store's polynomials; shape (n, 2, L)."""
 
 _FLAT_NAME = "{spid:02d}-{arm}-*.fits"
 
@@ -43,7 +51,7 @@ _FLAT_NAME = "{spid:02d}-{arm}-*.fits"
 def row_reader(
     store: Store, row: NDArray[np.int64], progress: Progress | None = None
 ) -> Callable[[str], NDArray[Any]]:
-    """Make a function that reads some rows' arrays by name, those of `FLAT_ARRAYS` too.
+    """Make a function that reads some rows' arrays by name, `FLAT_ARRAYS` and `ANGSTROM` too.
 
     Parameters
     ----------
@@ -64,6 +72,9 @@ def row_reader(
     def get(name: str) -> NDArray[Any]:
         if name in FLAT_ARRAYS:
             return flat()[FLAT_ARRAYS.index(name)]
+        if name == ANGSTROM:
+            n_wave = load_instrument(stored_instrument(store)).n_wave
+            return wavelengths(store.read("wavelength", row), stripe_settings(store), n_wave)
         return store.read(name, row, progress=progress)
 
     return get
@@ -89,17 +100,68 @@ def arm_reader(
         get(name) gives an array of all fibres: as `row_reader`'s, without the axis of the arms.
     """
     one = measured.arms[arm]
+    geometry = functools.cache(lambda: read_geometry(measured.calibrations[arm], settings))
 
     @functools.cache
     def flat() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        geometry = read_geometry(measured.calibrations[arm], settings)
-        return fiber_light(geometry, one.offset, np.arange(measured.n_fiber), one.optimal)
+        return fiber_light(geometry(), one.offset, np.arange(measured.n_fiber), one.optimal)
 
     def get(name: str) -> NDArray[Any]:
+        if name == ANGSTROM:
+            return wavelengths(one.wavelength, settings, geometry().n_wave)
         found = flat()[FLAT_ARRAYS.index(name)] if name in FLAT_ARRAYS else getattr(one, name)
         return np.asarray(found)
 
     return get
+
+
+def wavelengths(
+    polynomial: NDArray[np.float64], settings: StripeSettings, n_wave: int
+) -> NDArray[np.float32]:
+    """Say at which wavelength each pixel of a stripe lies.
+
+    Parameters
+    ----------
+    polynomial : ndarray, shape (..., degree + 1)
+        Chebyshev coefficients over the frame's rows, as a store holds them.
+    settings : StripeSettings
+        Which rows the stripes are.
+    n_wave : int
+        Rows of the whole frame.
+
+    Returns
+    -------
+    ndarray, shape (..., L), float32
+        Vacuum angstrom; to a few thousandths of a pixel, which float32 holds.
+    """
+    rows = np.arange(settings.row_start, settings.row_stop)
+    basis = chebyshev_basis(rows, n_wave, polynomial.shape[-1] - 1)
+    return np.asarray(polynomial @ basis, dtype=np.float32)
+
+
+def stored_instrument(store: Store) -> str:
+    """Read which instrument a store is of.
+
+    Parameters
+    ----------
+    store : Store
+        A finished store.
+
+    Returns
+    -------
+    str
+        Its profile's name.
+
+    Raises
+    ------
+    StoreError
+        `prepare` did not write it down.
+    """
+    try:
+        return str(store.provenance["settings"]["prepare"]["instrument"])
+    except (KeyError, TypeError) as err:
+        where = store.work / "provenance.json"
+        raise StoreError(where, "the instrument of the stripes", str(err)) from err
 
 
 def read_profiles(

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drcnet.dataset.loader import BESIDE, FLAT_BESIDE, VIEWS, WEIGHED
+from drcnet.dataset.loader import BESIDE, FLAT_BESIDE, FULL, VIEWS, WEIGHED
 from drcnet.dataset.profiles import FLAT_ARRAYS
 from drcnet.dataset.shards import ARMS
 from drcnet.dataset.store import Store, open_arrays
@@ -129,5 +129,6 @@ def row_bytes(store: Store, view: str) -> int:
     array = open_arrays(store.work)[f"{ARMS[0]}/{VIEWS[view][0]}"]
     values = int(np.prod(array.shape[1:]))
     values *= 1 + len(FLAT_ARRAYS) if view == FLAT_BESIDE else 1
-    values += array.shape[-1] if view in BESIDE else 0
-    return len(ARMS) * 4 * values * (2 if view in WEIGHED else 1)
+    values *= 2 if view in WEIGHED else 1
+    values += array.shape[-1] * ((view in BESIDE) + len(FULL.get(view, ())))
+    return len(ARMS) * 4 * values

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from drcnet.dataset.store import Store
-from drcnet.instruments import InstrumentProfile, load_instrument
+from drcnet.frames.velocity import LIGHT_SPEED, topocentric_velocity
+from drcnet.instruments import load_instrument
 from drcnet.simulate.library import Library
-from drcnet.simulate.light import LIGHT_SPEED, heliocentric_velocity
 from drcnet.simulate.spectra import rest_grid
 
 __all__ = ["JOINT", "RestSpectra", "common_grid", "divide_continuum", "from_library", "from_store"]
@@ -25,8 +25,6 @@ _TELLURIC = ((6855.0, 7000.0), (7155.0, 7410.0), (7585.0, 7725.0), (8120.0, 8390
 """Angstrom at rest, with room for 300 km/s, that LAMOST's pipeline corrects and a store does
 not; nothing there is compared either."""
 _CONTINUUM = 0.01  # dex, one sigma: some 150 angstrom, wider than any line
-_MJD_JD = 2400000.5
-_HALF_EXPOSURE = 750.0 / 86400.0  # days
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +125,8 @@ def from_store(store: Store, rows: NDArray[np.int64]) -> RestSpectra:
     profile = load_instrument(store.provenance["settings"]["prepare"]["instrument"])
     first = store.provenance["settings"]["prepare"]["stripes"]["row_start"]
     index = store.index[rows.tolist()]
-    shift = 1.0 + _seen_velocity(index, profile) / LIGHT_SPEED
+    velocity = topocentric_velocity(index.with_columns(pl.col("rv").fill_nan(0.0)), profile)
+    shift = 1.0 + np.nan_to_num(velocity) / LIGHT_SPEED
     light = store.read("optimal", rows).astype(np.float64) - store.read("sky", rows)
     polynomial = store.read("wavelength", rows)
     pixel = first + np.arange(light.shape[-1])
@@ -167,12 +166,3 @@ def from_library(library: Library) -> RestSpectra:
         snrr=pl.lit(float("nan"))
     )
     return RestSpectra(_by_arms(flux), table)
-
-
-def _seen_velocity(index: pl.DataFrame, profile: InstrumentProfile) -> NDArray[np.float64]:
-    """Velocity as seen from the ground, km/s, from the catalogue's heliocentric one."""
-    jd = index["lmjm"].to_numpy() / 1440.0 + _HALF_EXPOSURE
-    jd = jd - profile.utc_offset_hours / 24.0 + _MJD_JD
-    ra, dec = (np.nan_to_num(index[name].to_numpy()) for name in ("ra", "dec"))
-    orbit = np.array([heliocentric_velocity(a, d, t) for a, d, t in zip(ra, dec, jd, strict=True)])
-    return np.nan_to_num(index["rv"].to_numpy()) - orbit

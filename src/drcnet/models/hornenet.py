@@ -1,9 +1,11 @@
 """HorneNet: a network whose every part begins as the best that statistics can do, and learns on.
 
-    stripe ─▶ Collapse ─▶ light, ivar ─▶ less the sky ─▶ Posterior ─▶ Head ─▶ logits
-              Horne 1986, from the                       of the spectrum's    classes; on the way
-              stripe (`.collapse`), or                   components, given    the subclass, Teff,
-              the flat (`.mended`)                       the noise (`.ppca`)  log g and [Fe/H]
+    stripe ─▶ Collapse ─▶ less the sky ─▶ Align ─▶ Posterior ─▶ Head ─▶ logits
+              Horne 1986, from the        on one   of the spectrum's    classes; on the way
+              stripe (`.collapse`), or    grid of  components, given    the subclass, Teff,
+              the flat (`.mended`)        wave-    the noise (`.ppca`)  log g, [Fe/H] and the
+                                          lengths  and a doubtful sky   radial velocity
+                                          (`.align`)      (`.doubt`)
 
 A network that starts anywhere has to find out from a few hundred stars what has been known since
 long: that pixels are weighed by their noise, that lines are judged over their whole length and
@@ -12,21 +14,32 @@ all of that before the first step; gradients then move each part together with t
 arms are one measurement: an arm, or a pixel, that is missing has no weight, and no special case.
 
 Given spectra and their inverse variances instead, it has nothing to collapse: the same network on
-a pipeline's extraction, for comparison.
+a pipeline's extraction, for comparison. Where it is not told the wavelengths (the views without
+`-full`) nothing is aligned, the sky is believed and no velocity is measured.
 
 Shapes: N stars, S pixels across, L along wavelength, C components, K classes.
 """
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from drcnet.models.align import Align
 from drcnet.models.classical import fit_logit
 from drcnet.models.collapse import Collapse, Extracted
+from drcnet.models.doubt import COLUMNS, SkyDoubt, sky_columns
 from drcnet.models.mended import MendedCollapse
-from drcnet.models.ordered import OrderedHead, scaled, subclass_loss, unscaled
+from drcnet.models.ordered import (
+    Found,
+    OrderedHead,
+    next_on_sequence,
+    scaled,
+    subclass_loss,
+    unscaled,
+)
 from drcnet.models.ppca import (
     bright_stars,
     known_spectra,
@@ -38,8 +51,24 @@ from drcnet.models.unlabelled import Components, refine_components
 __all__ = ["HorneNet"]
 
 _SPECTRA = 2  # rows of an input that is extracted already
+_TOLD = 2  # rows more where sky and wavelengths are told
 _ROWS = 8  # stars whose stripes stay in a core's cache together
 _START = 1e-2
+
+
+class _Spectra(NamedTuple):
+    """What is left of stars once they are collapsed and aligned, (N, 2, L) each."""
+
+    light: Tensor  # electrons less the sky, 0 where nothing is known
+    ivar: Tensor
+    sky: Tensor  # electrons; nothing where it is not told
+
+    def to(self, device: torch.device | str) -> "_Spectra":
+        return _Spectra(*(part.to(device) for part in self))
+
+    @classmethod
+    def together(cls, some: list["_Spectra"]) -> "_Spectra":
+        return cls(*map(torch.cat, zip(*some, strict=True)))
 
 
 class HorneNet(nn.Module):
@@ -52,7 +81,7 @@ class HorneNet(nn.Module):
     n_spatial : int, default 12
         Rows of the input: S pixels across, and the frame's sky; with `flat` S rows of the flat's
         profile and S of the neighbours' light besides; 2: a spectrum less its sky, and its
-        inverse variance.
+        inverse variance. With `told` one row more, or two of a spectrum.
     n_wave : int
         Wavelength pixels of an arm, L.
     components : int, default 20
@@ -68,6 +97,12 @@ class HorneNet(nn.Module):
         shows.
     flat : bool, default False
         The input says what the flat knows.
+    told : bool, default False
+        The input says which sky was taken off, and every pixel's wavelength.
+    aligned : bool, default True
+        Put what is told its wavelengths on a common grid.
+    sky_error : float, default 0.01
+        How much of a sky that is told may be wrong, where learning begins; 0: it is believed.
     unlabelled_turns : int, default 0
         Turns of expectation-maximisation that the components then take over all exposures of the
         training stars, the faint ones that no label may be used of too, and over stars without a
@@ -78,14 +113,15 @@ class HorneNet(nn.Module):
     ordered : float, default 0.3
         Weight of the subclass in the loss; 0 for none.
     parameters : float, default 0.1
-        Weight of Teff, log g and [Fe/H] in the loss, where they are known; 0 for none.
+        Weight of Teff, log g, [Fe/H] and velocity in the loss, where they are known; 0 for none.
+    mixed : float, default 0
+        Learn from stars between two stars that are next to each other on the sequence, in a share
+        drawn from Beta(mixed, mixed) for each batch; 0: from the stars themselves.
     """
 
-    targets = ("subclass", "teff", "logg", "feh")
-    """Columns of the index that it learns from beside the class, NaN where unknown."""
-
-    estimates = ("teff", "logg", "feh")
-    """What `estimate` measures beside the class."""
+    targets = ("subclass", "teff", "logg", "feh", "rv_topo")
+    """Columns of the index that it learns from beside the class, NaN where unknown; the last is
+    the radial velocity as seen from the ground."""
 
     def __init__(
         self,
@@ -99,31 +135,43 @@ class HorneNet(nn.Module):
         hidden: int = 32,
         learned: bool = True,
         flat: bool = False,
+        told: bool = False,
+        aligned: bool = True,
+        sky_error: float = 0.01,
         unlabelled_turns: int = 0,
         tune: float = 0.003,
         ordered: float = 0.3,
         parameters: float = 0.1,
+        mixed: float = 0.0,
     ) -> None:
         super().__init__()
-        if flat and (n_spatial < 10 or n_spatial % 3 != 1):
-            wanted = "3 rows for each of at least 3 pixels, and a sky"
-            raise ValueError(f"'n_spatial' must be {wanted}, got {n_spatial}")
-        if n_spatial < 4 and n_spatial != _SPECTRA:
-            wanted = "at least 3 pixels and a sky, or 2 for spectra"
-            raise ValueError(f"'n_spatial' must be {wanted}, got {n_spatial}")
-        if components < 1 or min(hidden, tune, ordered, parameters, unlabelled_turns) < 0:
-            raise ValueError(
-                "'components' must be >= 1, 'hidden', 'tune', 'ordered', 'parameters' and "
-                f"'unlabelled_turns' >= 0, got {components}, {hidden}, {tune}, {ordered}, "
-                f"{parameters}, {unlabelled_turns}"
-            )
+        rows = _check_rows(n_spatial, flat=flat, told=told)
+        numbers = {
+            "hidden": hidden,
+            "tune": tune,
+            "ordered": ordered,
+            "parameters": parameters,
+            "unlabelled_turns": unlabelled_turns,
+            "sky_error": sky_error,
+            "mixed": mixed,
+        }
+        if components < 1 or min(numbers.values()) < 0:
+            names = ", ".join(f"'{name}'" for name in numbers)
+            values = ", ".join(str(value) for value in (components, *numbers.values()))
+            raise ValueError(f"'components' must be >= 1, {names} >= 0, got {values}")
         self.bright, self.penalty_inverse = bright, penalty_inverse
-        self.unlabelled_turns = unlabelled_turns
+        self.unlabelled_turns, self.mixed = unlabelled_turns, mixed
         self.ordered, self.parameters_weight = ordered, parameters
-        self.flat, self.across = flat, (n_spatial - 1) // 3 if flat else n_spatial - 1
+        self.flat, self.across = flat, (rows - 1) // 3 if flat else rows - 1
+        self.told = told
+        self.estimates = ("teff", "logg", "feh", *(("rv_topo",) if told and aligned else ()))
         self.collapse: Collapse | MendedCollapse | None = None
-        if n_spatial != _SPECTRA:
+        if rows != _SPECTRA:
             self.collapse = (MendedCollapse if flat else Collapse)(learned=learned)
+        self.align = Align(n_wave) if told and aligned else None
+        self.log_sky: nn.Parameter | None = None
+        if told and sky_error:
+            self.log_sky = nn.Parameter(torch.full((2, COLUMNS), sky_error).log())
         basis = torch.linalg.qr(torch.randn(2 * n_wave, components)).Q
         self.register_buffer("mean", torch.ones(2, n_wave))
         self.register_buffer("basis", basis)
@@ -131,7 +179,7 @@ class HorneNet(nn.Module):
         self.tune = tune
         if tune:
             self.moved = nn.Parameter(torch.zeros(1 + components, 2, n_wave))
-        self.head = OrderedHead(components, n_class, hidden)
+        self.head = OrderedHead(components, n_class, hidden, len(self.estimates))
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify stars.
@@ -143,7 +191,8 @@ class HorneNet(nn.Module):
             row below the frame's sky in electrons of the fibre; then, of a flat, the share of the
             fibre's light on each pixel, and the electrons that neighbours bring there. Or
             (N, 2, 2, L): electrons less the sky, and their inverse variance, not finite where
-            nothing is known.
+            nothing is known. What is `told` stands below: vacuum angstrom, and over that, in
+            spectra, the sky in electrons.
 
         Returns
         -------
@@ -163,7 +212,7 @@ class HorneNet(nn.Module):
             As for `forward`.
         label : Tensor of int64, shape (N,)
             Classes.
-        targets : Tensor, shape (N, 4)
+        targets : Tensor, shape (N, 5)
             `targets` of the stars.
         loss : callable
             loss(logits, label): of the classes.
@@ -173,16 +222,35 @@ class HorneNet(nn.Module):
         tuple of Tensor
             The sum to go down on, and the logits.
         """
-        found = self.head(self._components(x))
+        seen = self._components(x)
+        if not self.mixed:
+            found = self.head(seen)
+            return self._loss(found, label, targets, loss), found.logits
+        # light is linear in the components: between two stars lies a star
+        other = next_on_sequence(label, targets[:, 0])
+        share = torch.distributions.Beta(self.mixed, self.mixed).sample().item()
+        found = self.head(share * seen + (1 - share) * seen[other])
+        total = share * self._loss(found, label, targets, loss)
+        total = total + (1 - share) * self._loss(found, label[other], targets[other], loss)
+        return total, found.logits
+
+    def _loss(
+        self,
+        found: Found,
+        label: Tensor,
+        targets: Tensor,
+        loss: Callable[[Tensor, Tensor], Tensor],
+    ) -> Tensor:
+        """Loss of classes, subclasses and parameters."""
         total = loss(found.logits, label)
         if self.ordered:
             total = total + self.ordered * subclass_loss(found, label, targets[:, 0])
         if self.parameters_weight:
-            wanted = scaled(targets[:, 1:])
+            wanted = scaled(targets[:, 1:])[:, : len(self.estimates)]
             known = torch.isfinite(wanted)
             apart = torch.where(known, found.parameters - wanted.nan_to_num(), 0.0)
             total = total + self.parameters_weight * (apart**2).sum() / known.sum().clamp(min=1)
-        return total, found.logits
+        return total
 
     @torch.no_grad()
     def begin(
@@ -196,38 +264,33 @@ class HorneNet(nn.Module):
         Parameters
         ----------
         batches : iterable of tuple of Tensor
-            Training stars, as `forward` takes them, their labels, and their `targets` (N, 4),
-            or none, (N, 0).
+            Training stars, as `forward` takes them, their labels, and their `targets` (N, 5),
+            or none, (N, 0). Profile and wavelengths begin with those of the first batch.
         seed : int
             Of the components.
         unlabelled : iterable of Tensor
             Stars that only the components may be learnt from, where `unlabelled_turns` says so.
         """
-        light, ivar, labels, targets = [], [], [], []
+        some, labels, targets = [], [], []
         for number, (x, label, target) in enumerate(batches):
             if number == 0 and self.collapse is not None:
                 self.collapse.begin(*self._seen(x))
-            one = self._spectra(x)
-            light.append(one[0].cpu())
-            ivar.append(one[1].cpu())
+            if number == 0 and self.align is not None:
+                self.align.begin(x[:, :, -1])
+            some.append(self._spectra(x).to("cpu"))
             labels.append(label.cpu())
             targets.append(target.cpu())
-        spectra, weights = torch.cat(light), torch.cat(ivar)
+        spectra = _Spectra.together(some)
         mean, basis, variance = learn_components(
-            *bright_stars(spectra, weights, self.bright),
+            *bright_stars(spectra.light, spectra.ivar, self.bright),
             components=len(self.log_variance),
             degree=0,
             seed=seed,
         )
         if self.unlabelled_turns:
-            more = [self._spectra(x) for x in unlabelled]
+            every = _Spectra.together([spectra, *(self._spectra(x).to("cpu") for x in unlabelled)])
             known = Components(*map(torch.from_numpy, (mean, basis, variance)))
-            known = refine_components(
-                torch.cat([spectra, *(one[0].cpu() for one in more)]),
-                torch.cat([weights, *(one[1].cpu() for one in more)]),
-                known,
-                self.unlabelled_turns,
-            )
+            known = refine_components(every.light, every.ivar, known, self.unlabelled_turns)
             mean, basis, variance = (part.numpy() for part in known)
         count = len(variance)  # fewer where there are few stars
         self.get_buffer("mean").copy_(torch.from_numpy(mean))
@@ -235,12 +298,8 @@ class HorneNet(nn.Module):
         self.log_variance[:count].copy_(torch.from_numpy(np.log(variance)))
         self.log_variance[count:] = float(np.log(variance[-1] * _START))
         device = self.get_buffer("mean").device
-        z = torch.cat(
-            [
-                self._posterior(a.to(device), b.to(device))[:, : len(self.log_variance)].cpu()
-                for a, b in zip(light, ivar, strict=True)
-            ]
-        )
+        z = torch.cat([self._posterior(one.to(device)).cpu() for one in some])
+        z = z[:, : len(self.log_variance)]
         classes = torch.cat(labels)
         learnt = fit_logit(
             z.numpy(), classes.numpy(), seed=seed, balanced=False, inverse=self.penalty_inverse
@@ -260,21 +319,31 @@ class HorneNet(nn.Module):
 
         Returns
         -------
-        Tensor, shape (N, 3)
-            `estimates`: Teff (K), log g (cm s-2) and [Fe/H] (dex), kept within what stars have.
+        Tensor, shape (N, 3) or (N, 4)
+            `estimates`: Teff (K), log g (cm s-2) and [Fe/H] (dex), kept within what stars have;
+            where wavelengths are told, the velocity as seen from the ground (km/s).
         """
         return unscaled(self.head(self._components(x)).parameters)
 
     def _components(self, x: Tensor) -> Tensor:
         """What the head sees, in single precision whatever the training's."""
         with torch.autocast(x.device.type, enabled=False):
-            return self._posterior(*self._spectra(x.float()))
+            return self._posterior(self._spectra(x.float()))
 
-    def _spectra(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """As `_extract`, a few stars at a time where there is a cache to stay in."""
+    def _spectra(self, x: Tensor) -> _Spectra:
+        """As `_extract`, and aligned; a few stars at a time where there is a cache to stay in."""
         few = x.split(_ROWS if x.device.type == "cpu" else max(len(x), 1))
-        found = [self._extract(part) for part in few]
-        return torch.cat([light for light, _ in found]), torch.cat([ivar for _, ivar in found])
+        return _Spectra.together([self._aligned(part) for part in few])
+
+    def _aligned(self, x: Tensor) -> _Spectra:
+        light, ivar = self._extract(x)
+        if not self.told:
+            return _Spectra(light, ivar, light.new_zeros(len(x), 0))
+        sky = torch.where(ivar > 0, x[:, :, -_TOLD], 0.0).nan_to_num()
+        if self.align is None:
+            return _Spectra(light, ivar, sky)
+        ivar, light, sky = self.align(x[:, :, -1], ivar, light, sky)
+        return _Spectra(light, ivar, sky)
 
     def _extract(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Light of the star and its inverse variance, (N, 2, L) each."""
@@ -292,7 +361,7 @@ class HorneNet(nn.Module):
         stripe = x[:, :, : self.across]
         return (stripe, *x[:, :, self.across + 1 :].chunk(2, dim=2)) if self.flat else (stripe,)
 
-    def _posterior(self, light: Tensor, ivar: Tensor) -> Tensor:
+    def _posterior(self, seen: _Spectra) -> Tensor:
         """Posterior means in units of the components' spread, and how much is known, (N, C + 2).
 
         The last two are the logarithms of the S/N of both arms, near 0 for S/N 10 a pixel.
@@ -302,7 +371,26 @@ class HorneNet(nn.Module):
         if self.tune:
             mean = mean + self.tune * self.moved[0]
             basis = basis + self.tune * self.moved[1:].flatten(1).T
-        z = posterior_components(light, ivar, mean, basis, variance) / variance.sqrt()
+        light, ivar, sky = seen
+        doubt = None
+        if self.log_sky is not None:
+            doubt = SkyDoubt(sky_columns(sky), (2.0 * self.log_sky).exp())
+        z = posterior_components(light, ivar, mean, basis, variance, doubt) / variance.sqrt()
         level = (light * ivar).sum(-1) / ivar.sum(-1).clamp(min=1e-12)
         snr = level.clamp(min=0) * ivar.mean(-1).sqrt()
         return torch.cat([z, (snr / 10 + 0.03).log()], dim=1)
+
+
+def _check_rows(n_spatial: int, *, flat: bool, told: bool) -> int:
+    """Rows of the input without what is told besides."""
+    if told and flat:
+        raise ValueError("'told' and 'flat' of hornenet are views of their own, got both")
+    spectra = n_spatial == _SPECTRA + (_TOLD if told else 0)
+    rows = _SPECTRA if spectra else n_spatial - told
+    if flat and (n_spatial < 10 or n_spatial % 3 != 1):
+        wanted = "3 rows for each of at least 3 pixels, and a sky"
+        raise ValueError(f"'n_spatial' must be {wanted}, got {n_spatial}")
+    if rows < 4 and not spectra:
+        wanted = "at least 3 pixels and a sky, or 2 for spectra; and 1 or 2 more where 'told'"
+        raise ValueError(f"'n_spatial' must be {wanted}, got {n_spatial}")
+    return rows

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import huber_loss, logsigmoid, pad
 
-__all__ = ["Found", "OrderedHead", "scaled", "subclass_loss", "unscaled"]
+__all__ = ["Found", "OrderedHead", "next_on_sequence", "scaled", "subclass_loss", "unscaled"]
 
 _START = 1e-2
 _SUBCLASSES = 10  # of a class
 _REACH = 1.5  # subclasses: how far a label may be off
+_VELOCITY = 50.0  # km/s: about the spread among stars
 _RIDGE = 1e-2  # of the spread of a component, for the regression on components
 
 
@@ -30,8 +31,8 @@ class Found(NamedTuple):
         Of the classes.
     place : Tensor, shape (N,)
         On the sequence of subclasses, F0 0, G0 10, K0 20.
-    parameters : Tensor, shape (N, 3)
-        5040 K / Teff, log g and [Fe/H], scaled.
+    parameters : Tensor, shape (N, P)
+        5040 K / Teff, log g and [Fe/H], scaled; and the radial velocity, where P is 4.
     """
 
     logits: Tensor
@@ -50,16 +51,18 @@ class OrderedHead(nn.Module):
         Classes, K, in the order of temperature.
     hidden : int
         Width of the small network's hidden layer; 0 for none.
+    parameters : int, default 3
+        Stellar parameters, P.
     """
 
-    def __init__(self, components: int, n_class: int, hidden: int) -> None:
+    def __init__(self, components: int, n_class: int, hidden: int, parameters: int = 3) -> None:
         super().__init__()
-        self.components = components
+        self.components, self.parameters_count = components, parameters
         self.direct = nn.Linear(components, n_class)
-        self.beside = nn.Linear(components, 4)
+        self.beside = nn.Linear(components, 1 + parameters)
         self.more: nn.Module | None = None
         if hidden:
-            last = nn.Linear(hidden, n_class + 4)
+            last = nn.Linear(hidden, n_class + 1 + parameters)
             nn.init.normal_(last.weight, std=_START)
             nn.init.zeros_(last.bias)
             self.more = nn.Sequential(nn.Linear(components + 2, hidden), nn.GELU(), last)
@@ -103,13 +106,15 @@ class OrderedHead(nn.Module):
             Components of training stars; on the CPU, as the others.
         label : Tensor of int64, shape (N,)
             Classes.
-        targets : Tensor, shape (N, 4) or (N, 0)
-            Subclass, Teff, log g and [Fe/H], NaN where unknown; or nothing, and nothing is done.
+        targets : Tensor, shape (N, 5) or (N, 0)
+            Subclass, Teff, log g, [Fe/H] and velocity, NaN where unknown; or nothing, and nothing
+            is done.
         """
         if not targets.shape[1]:
             return
         place = _place(label, targets[:, 0]) - self.get_buffer("middle").cpu()
-        wanted = torch.cat([place[:, None] / _SUBCLASSES, scaled(targets[:, 1:])], dim=1)
+        values = scaled(targets[:, 1:])[:, : self.parameters_count]
+        wanted = torch.cat([place[:, None] / _SUBCLASSES, values], dim=1)
         for k, column in enumerate(wanted.unbind(dim=1)):
             known = torch.isfinite(column)
             if not known.any():
@@ -151,6 +156,26 @@ def subclass_loss(found: Found, label: Tensor, subclass: Tensor) -> Tensor:
     return huber_loss(found.place / _SUBCLASSES, wanted / _SUBCLASSES, delta=0.3)
 
 
+def next_on_sequence(label: Tensor, subclass: Tensor) -> Tensor:
+    """Name for each star the next cooler one of a batch, and for the coolest the one before it.
+
+    Parameters
+    ----------
+    label : Tensor of int64, shape (N,)
+        Classes.
+    subclass : Tensor, shape (N,)
+        0 to 9, NaN where unknown.
+
+    Returns
+    -------
+    Tensor of int64, shape (N,)
+        Positions in the batch.
+    """
+    order = torch.argsort(_place(label, subclass), stable=True)
+    after = torch.cat([order[1:], order[-2:-1] if len(order) > 1 else order])
+    return torch.empty_like(order).scatter_(0, order, after)
+
+
 def _place(label: Tensor, subclass: Tensor) -> Tensor:
     """Place on the sequence; the middle of its class for a star whose subclass is unknown."""
     middle = _SUBCLASSES * (label + 0.5)
@@ -158,20 +183,21 @@ def _place(label: Tensor, subclass: Tensor) -> Tensor:
 
 
 def scaled(parameters: Tensor) -> Tensor:
-    """Put Teff, log g and [Fe/H] into numbers near 1.
+    """Put Teff, log g, [Fe/H] and velocities into numbers near 1.
 
     Parameters
     ----------
-    parameters : Tensor, shape (N, 3)
-        Kelvin, dex of cm s-2, and dex.
+    parameters : Tensor, shape (N, P)
+        Kelvin, dex of cm s-2, dex, and km/s where P is 4.
 
     Returns
     -------
-    Tensor, shape (N, 3)
+    Tensor, shape (N, P)
         The first is linear in 5040 K / Teff, as line strengths are.
     """
-    teff, logg, feh = parameters.unbind(dim=1)
-    return torch.stack([5 * (5040 / teff - 0.9), (logg - 4) / 1.5, feh / 0.5], dim=1)
+    teff, logg, feh, *velocity = parameters.unbind(dim=1)
+    more = [part / _VELOCITY for part in velocity]
+    return torch.stack([5 * (5040 / teff - 0.9), (logg - 4) / 1.5, feh / 0.5, *more], dim=1)
 
 
 def unscaled(numbers: Tensor) -> Tensor:
@@ -179,14 +205,15 @@ def unscaled(numbers: Tensor) -> Tensor:
 
     Parameters
     ----------
-    numbers : Tensor, shape (N, 3)
+    numbers : Tensor, shape (N, P)
         As `scaled` gives them.
 
     Returns
     -------
-    Tensor, shape (N, 3), float64
-        Teff, log g and [Fe/H]; Teff between 2000 and 50000 K whatever comes.
+    Tensor, shape (N, P), float64
+        Teff, log g, [Fe/H], and the velocity; Teff between 2000 and 50000 K whatever comes.
     """
-    heat, gravity, metals = numbers.double().unbind(dim=1)
+    heat, gravity, metals, *velocity = numbers.double().unbind(dim=1)
     teff = 5040 / (heat / 5 + 0.9).clamp(5040 / 50_000, 5040 / 2000)
-    return torch.stack([teff, 1.5 * gravity + 4, 0.5 * metals], dim=1)
+    more = [part * _VELOCITY for part in velocity]
+    return torch.stack([teff, 1.5 * gravity + 4, 0.5 * metals, *more], dim=1)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drcnet.models.classical import Fitted, fit_logit
+from drcnet.models.doubt import SkyDoubt
 
 __all__ = [
     "Expected",
@@ -36,6 +37,7 @@ __all__ = [
 
 _ROWS = 1024  # stars at once: bounds the memory
 _TURNS = 2  # level and components in turn
+_DOUBTFUL_TURNS = 3  # and where the sky is doubted, which moves the level too
 _MODEL_ERROR = 0.01  # relative; no pixel is trusted further, as no star is a sum of components
 _FREE = 1e3  # variance of a bend: a third of the light either way, and more
 _LEAST_BRIGHT = 64  # stars that components are learnt from, at least
@@ -132,8 +134,13 @@ class ProbabilisticComponents(Fitted):
         return (found / variance.sqrt())[:, known]
 
 
-def posterior_components(
-    spectrum: Tensor, weight: Tensor, mean: Tensor, basis: Tensor, variance: Tensor
+def posterior_components(  # noqa: PLR0917  spectra, and a model of them
+    spectrum: Tensor,
+    weight: Tensor,
+    mean: Tensor,
+    basis: Tensor,
+    variance: Tensor,
+    doubt: SkyDoubt | None = None,
 ) -> Tensor:
     """Expect the components of spectra, given each pixel's noise.
 
@@ -149,6 +156,8 @@ def posterior_components(
         Components, orthonormal.
     variance : Tensor, shape (C,)
         Variance of each component among stars.
+    doubt : SkyDoubt, optional
+        What may be wrong with the sky that was taken off; integrated over.
 
     Returns
     -------
@@ -158,9 +167,10 @@ def posterior_components(
     squares = (basis[:, :, None] * basis[:, None, :]).flatten(1)  # (D, C^2)
     found = []
     for start in range(0, len(spectrum), _ROWS):
-        light = spectrum[start : start + _ROWS].to(basis.dtype)
-        ivar = weight[start : start + _ROWS].to(basis.dtype)
-        found.append(_expect(light, ivar, mean, basis, variance, squares)[0])
+        part = slice(start, start + _ROWS)
+        light, ivar = spectrum[part].to(basis.dtype), weight[part].to(basis.dtype)
+        wrong = None if doubt is None else doubt.take(part)
+        found.append(_expect(light, ivar, mean, basis, variance, squares, wrong)[0])
     return torch.cat(found)
 
 
@@ -208,19 +218,31 @@ def expect_components(
 
 
 def _expect(  # noqa: PLR0917  one star set, one model, and its squares at hand
-    light: Tensor, ivar: Tensor, mean: Tensor, basis: Tensor, variance: Tensor, squares: Tensor
+    light: Tensor,
+    ivar: Tensor,
+    mean: Tensor,
+    basis: Tensor,
+    variance: Tensor,
+    squares: Tensor,
+    doubt: SkyDoubt | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Posterior means and precisions, weights and residuals at level 1; of a few stars."""
     size, prior = len(variance), torch.diag(1 / variance)
-    shape = mean.expand_as(light)
-    for _ in range(_TURNS):
-        level = _level(light, ivar, shape)
+    shape, star = mean.expand_as(light), light
+    for _ in range(_TURNS if doubt is None else _DOUBTFUL_TURNS):
+        level = _level(star, ivar, shape)
         scaled = ivar * level**2
         scaled = (scaled / (1 + scaled * _MODEL_ERROR**2)).flatten(1)
         rest = (light / level - mean).flatten(1)
         precision = (scaled @ squares).unflatten(1, (size, size)) + prior
-        c = torch.linalg.solve(precision, (scaled * rest) @ basis)
+        right = (scaled * rest) @ basis
+        if doubt is not None:
+            wrong = doubt.eliminate(scaled, rest, level, shape, basis)
+            precision, right = precision - wrong.precision, right - wrong.right
+        c = torch.linalg.solve(precision, right)
         shape = mean + (c @ basis.T).unflatten(1, mean.shape)
+        if doubt is not None:
+            star = light - (wrong.amount(c)[:, :, None] @ doubt.columns)[:, :, 0]
     return c, precision, scaled, rest
 
 

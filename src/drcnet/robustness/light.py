@@ -20,7 +20,7 @@ from drcnet.config import AugmentSettings
 from drcnet.dataset.augment import Augmenter
 from drcnet.dataset.augment_noise import weigh
 from drcnet.dataset.augment_scene import read_scene
-from drcnet.dataset.loader import BESIDE, FLAT_BESIDE, VIEWS, WEIGHED
+from drcnet.dataset.loader import BESIDE, FLAT_BESIDE, FULL, VIEWS, WEIGHED
 from drcnet.dataset.profiles import read_profiles
 from drcnet.dataset.store import ARMS, Store
 
@@ -160,13 +160,15 @@ def see_view(light: Light, view: str, stripes: Tensor, sky: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor, shape (B, 2, S or more, L), (B, 2, L) or (B, 2, 2, L)
+    Tensor, shape (B, 2, S or more, L), (B, 2, L) or (B, 2, 2 or 4, L)
         Electrons; a view of `WEIGHED` with its inverse variance, which follows the counts, one of
-        `BESIDE` with the sky; what the flat says is believed as before.
+        `BESIDE` with the sky; what the flat and the arc say is believed as before.
     """
     kind, *taken = VIEWS[view]
+    wavelength = light.augmenter.scene.wavelength[:, :, None]
     if view in BESIDE:
         below = [light.flat] if view == FLAT_BESIDE else []
+        below += [wavelength] if view in FULL else []
         shown = stripes.masked_fill(light.bad, torch.nan)
         return torch.cat([shown, sky[:, :, None], *below], dim=2)
     if kind == "stripes":
@@ -178,7 +180,8 @@ def see_view(light: Light, view: str, stripes: Tensor, sky: Tensor) -> Tensor:
         return spectrum
     before, after = (_variance(light, kind, one) for one in (light.stripes, stripes))
     known = light.ivar[view] > 0  # not where it is NaN
-    return weigh(torch.where(known, spectrum, torch.nan), after / (before * light.ivar[view]))
+    x = weigh(torch.where(known, spectrum, torch.nan), after / (before * light.ivar[view]))
+    return torch.cat([x, sky[:, :, None], wavelength], dim=2) if view in FULL else x
 
 
 def _variance(light: Light, kind: str, stripes: Tensor) -> Tensor:

@@ -80,7 +80,8 @@ def reference(x: Tensor, settings: SaliencySettings, *, view: str = "stripes") -
     if view in WEIGHED:
         spectrum, ivar = x[:, :, 0], x[:, :, 1]
         known = (ivar > 0).to(x.dtype)
-        return torch.stack([known * _lineless(spectrum, known, settings), ivar], dim=2)
+        blank = torch.stack([known * _lineless(spectrum, known, settings), ivar], dim=2)
+        return torch.cat([blank, x[:, :, 2:]], dim=2)  # and what it is told besides
     if view in BESIDE:
         stripe, below = electrons(x, view)[0], rows_beside(x, view)
         known = torch.isfinite(stripe).to(x.dtype)

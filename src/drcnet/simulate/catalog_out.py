@@ -9,9 +9,10 @@ import polars as pl
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from drcnet.frames.velocity import LIGHT_SPEED
 from drcnet.provenance import atomic_write
 from drcnet.simulate.assign import SKY, Assignment
-from drcnet.simulate.light import LIGHT_SPEED, FiberInput
+from drcnet.simulate.light import FiberInput
 from drcnet.simulate.plan import Plate
 from drcnet.simulate.signal_to_noise import BANDS
 from drcnet.simulate.spectra import StarSet

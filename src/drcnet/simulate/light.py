@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from drcnet.frames.velocity import LIGHT_SPEED
 from drcnet.instruments import InstrumentProfile
 from drcnet.simulate.optics import Traces
 from drcnet.simulate.sky import (
@@ -18,19 +19,14 @@ from drcnet.simulate.sky import (
 from drcnet.simulate.spectra import rest_grid
 
 __all__ = [
-    "LIGHT_SPEED",
     "Camera",
     "FiberInput",
     "arc_light",
     "extinction",
     "flat_light",
-    "heliocentric_velocity",
     "object_light",
     "sensitivity",
 ]
-
-LIGHT_SPEED = 299792.458
-"""Kilometres a second."""
 
 PIVOT = 6250.0
 """Angstrom at which brightness is given: the middle of 5500-7000."""
@@ -170,43 +166,6 @@ def extinction(wave: NDArray[np.float64], reddening: NDArray[np.float64]) -> NDA
 
     relative = curve(np.asarray(wave)) - curve(np.array(PIVOT))
     return np.asarray(10.0 ** (-0.4 * r_v * np.asarray(reddening)[..., None] * relative))
-
-
-def heliocentric_velocity(
-    ra: NDArray[np.float64], dec: NDArray[np.float64], jd: float
-) -> NDArray[np.float64]:
-    """Velocity to add to what is seen from the ground to stand at the Sun.
-
-    The Earth's orbit only (low-precision solar coordinates of the Astronomical Almanac); its
-    rotation, at most 0.4 km/s, is left out.
-
-    Parameters
-    ----------
-    ra, dec : ndarray
-        Degrees.
-    jd : float
-        Julian date.
-
-    Returns
-    -------
-    ndarray
-        Kilometres a second.
-    """
-    days = jd - 2451545.0
-    anomaly = np.radians(357.528 + 0.9856003 * days)
-    longitude = np.radians(
-        280.460 + 0.9856474 * days + 1.915 * np.sin(anomaly) + 0.020 * np.sin(2 * anomaly)
-    )
-    perihelion, eccentricity, speed = np.radians(282.94), 0.01671, 29.7859
-    # velocity of the Earth in the ecliptic; the Sun stands at `longitude`, perihelion of the
-    # Sun's apparent orbit at 282.94 degrees
-    along_x = speed * (np.sin(longitude) + eccentricity * np.sin(perihelion))
-    along_y = -speed * (np.cos(longitude) + eccentricity * np.cos(perihelion))
-    tilt = np.radians(23.439)
-    earth = np.array([along_x, along_y * np.cos(tilt), along_y * np.sin(tilt)])
-    a, d = np.radians(ra), np.radians(dec)
-    towards = np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=-1)
-    return np.asarray(towards @ earth)
 
 
 def object_light(

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from drcnet.config import SimulateSettings
 from drcnet.errors import SpectrumError
+from drcnet.frames.velocity import heliocentric_velocity
 from drcnet.instruments import InstrumentProfile
 from drcnet.simulate.assign import DEAD, Assignment
 from drcnet.simulate.catalog_out import Observation, designation
 from drcnet.simulate.exposure import throughput
-from drcnet.simulate.light import FiberInput, heliocentric_velocity
+from drcnet.simulate.light import FiberInput
 from drcnet.simulate.plan import Exposure, Plate, place_stars
 from drcnet.simulate.signal_to_noise import BANDS, NoiseModel
 from drcnet.simulate.sky import SkyModel

@@ -15,6 +15,7 @@ from drcnet.dataset.augment import Augmenter
 from drcnet.dataset.batches import pool_rows
 from drcnet.dataset.loader import (
     FLAT_BESIDE,
+    FULL,
     PHYSICAL,
     Samples,
     lit_arms,
@@ -22,13 +23,15 @@ from drcnet.dataset.loader import (
     normalize_rows,
     see,
 )
-from drcnet.dataset.profiles import row_reader
+from drcnet.dataset.profiles import row_reader, stored_instrument
 from drcnet.dataset.reading import Reading, part_bytes
 from drcnet.dataset.remote import RemotePath
 from drcnet.dataset.split import read_split, some_stars, split_digest, split_file
 from drcnet.dataset.store import Progress, Store, open_store
 from drcnet.dataset.stream import ShardStream
 from drcnet.errors import TrainingError
+from drcnet.frames.velocity import topocentric_velocity
+from drcnet.instruments import load_instrument
 from drcnet.models import MODELS, ModelEntry, build_model
 from drcnet.provenance import digest
 from drcnet.train.checks import check_parts, check_rows, find_entry, prepared_settings
@@ -39,13 +42,20 @@ from drcnet.train.surroundings import pick_stars, read_augmenter
 
 __all__ = ["Data", "Task", "effective_settings", "load_data", "read_task"]
 
+_VELOCITY = "rv_topo"  # the one target that no catalogue has
 _FLAT = ("box", "optimal", "box-sky", "optimal-sky")
 _VIEWS_OF = {
     "stripes": ("stripes",),
     "box": _FLAT,
     "optimal": _FLAT,
     "optimal-ivar": ("optimal-ivar",),
-    "stripes-sky": ("stripes-sky", "stripes-flat", "optimal-ivar"),
+    "stripes-sky": (
+        "stripes-sky",
+        "stripes-full",
+        "stripes-flat",
+        "optimal-ivar",
+        "optimal-full",
+    ),
 }
 
 
@@ -289,7 +299,11 @@ def load_data(task: Task, progress: Progress | None = None) -> Data:
         )
         if stream is not None:
             stream.label = train.label
-    size = {"n_wave": validation.x.shape[-1], "flat": task.view == FLAT_BESIDE}
+    size = {
+        "n_wave": validation.x.shape[-1],
+        "flat": task.view == FLAT_BESIDE,
+        "told": task.view in FULL,
+    }
     if validation.x.ndim == 4:
         size["n_spatial"] = validation.x.shape[2]
     known = task.entry.options
@@ -311,6 +325,9 @@ def _targets(task: Task, train: Samples) -> torch.Tensor:
     if not task.entry.targets:
         return torch.empty(0)
     known = task.store.index[train.row.tolist()]
+    if _VELOCITY in task.entry.targets and {"rv", "ra", "dec", "lmjm"} <= set(known.columns):
+        profile = load_instrument(stored_instrument(task.store))
+        known = known.with_columns(pl.Series(_VELOCITY, topocentric_velocity(known, profile)))
     columns = []
     for name in task.entry.targets:
         if name not in known.columns:
