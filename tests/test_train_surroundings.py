@@ -19,7 +19,7 @@ def made(monkeypatch):
     """Surroundings that need no calibrations; the list grows with each reading."""
     calls = []
 
-    def make(store, samples, view, *, settings, seed):
+    def make(store, samples, view, *, settings, seed, scene=None):
         calls.append(len(samples))
         shape = samples.x.shape
         keep = torch.from_numpy(samples.row)[:, None, None].expand(shape).float()
@@ -83,3 +83,31 @@ def test_some_stars_have_what_surrounds_them(tiny_work, made):
     changed = some.augmenter.batch(torch.arange(24), 2)
     assert torch.equal(changed, whole.augmenter.batch(at, 2))
     assert torch.equal(some.judged.x, whole.judged.x)
+
+
+def test_folds_share_one_reading_of_what_surrounds_their_stars(tiny_work, made, monkeypatch):
+    task = read_task(tiny_work, NOISY)
+    used = task.split.filter(pl.col("part").is_in(["train", "validation"]))["row"]
+    every = used.sort().to_numpy()
+    read, given = [], []
+
+    def read_all(store, rows, x, view):
+        read.append(len(rows))
+        keep = torch.from_numpy(rows.copy()).float()[:, None, None].expand(x.shape)
+        return Scene(keep, keep[..., 0], NOTHING, NOTHING, NOTHING, keep, NOTHING)
+
+    make = surroundings.make_augmenter
+
+    def spy(*args, scene=None, **more):
+        given.append(None if scene is None else scene.keep[:, 0, 0].tolist())
+        return make(*args, **more)
+
+    monkeypatch.setattr(surroundings, "read_scene", read_all)
+    monkeypatch.setattr(surroundings, "make_augmenter", spy)
+    data = load_data(read_task(tiny_work, NOISY, Parts(10**9, every)))
+    assert read == [60]  # once for both parts
+    assert given == [data.train.row.tolist(), data.validation.row.tolist()]
+    load_data(read_task(tiny_work, NOISY, Parts(10**3, every)))  # no room
+    assert read == [60]
+    load_data(read_task(tiny_work, NOISY, Parts(10**9, every[30:])))  # not of all these rows
+    assert given[2:5] == [None, None, None]

@@ -29,6 +29,9 @@ def command(
         False, "--finished-only", help="Train nothing: tables of the runs that are there."
     ),
     device: str | None = typer.Option(None, "--device", help="auto, cpu or cuda."),
+    keep_gb: float = typer.Option(
+        2.0, "--keep-gb", min=0.0, help="Memory for what runs share: 8 reads folds together."
+    ),
     as_json: bool = JsonOption,
 ) -> None:
     """Train models by seeds by splits, with and without noise, and write one table.
@@ -58,6 +61,7 @@ def command(
             runs,
             page=page,
             finished_only=finished_only,
+            keep_bytes=int(keep_gb * 1e9),
             progress=progress,
             report=lambda text: say(text, quiet=as_json),
         )

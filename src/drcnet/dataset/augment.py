@@ -228,7 +228,13 @@ class Augmenter:
 
 
 def make_augmenter(
-    store: Store, samples: Samples, view: str, *, settings: AugmentSettings, seed: int
+    store: Store,
+    samples: Samples,
+    view: str,
+    *,
+    settings: AugmentSettings,
+    seed: int,
+    scene: Scene | None = None,
 ) -> Augmenter:
     """Read what surrounds some stars, and the sky fibres where they are asked for.
 
@@ -244,6 +250,8 @@ def make_augmenter(
         What is to be done.
     seed : int
         The run's.
+    scene : Scene, optional
+        What surrounds these stars, where it has been read already.
 
     Returns
     -------
@@ -257,7 +265,8 @@ def make_augmenter(
         is to be replaced.
     """
     x, shown = electrons(samples.x, view)
-    scene = read_scene(store, samples.row, x.numpy(), shown)
+    if scene is None:
+        scene = read_scene(store, samples.row, x.numpy(), shown)
     skies, beside = _NOTHING, _NOTHING
     if settings.replace_sky:
         skies = torch.from_numpy(read_skies(store, view))

@@ -97,10 +97,12 @@ class SkyDoubt(NamedTuple):
         count, arms, _, size = self.columns.shape
         at_level = torch.cat([self.columns / level[..., None], shape[:, :, None]], dim=2)
         weighed = at_level * weight.view(count, arms, 1, size)  # (N, 2, J + 1, L)
+        by_arm = weighed.transpose(0, 1).reshape(arms, -1, size)  # all stars in one product
         free = torch.full_like(self.variance[:, :1], _FREE)
         prior = torch.diag_embed(1 / torch.cat([self.variance, free], dim=1))
         precision = weighed @ at_level.transpose(-1, -2) + prior
-        cross = weighed @ basis.view(arms, size, -1)  # (N, 2, J + 1, C)
+        cross = by_arm @ basis.view(arms, size, -1)
+        cross = cross.unflatten(1, (count, -1)).transpose(0, 1)  # (N, 2, J + 1, C)
         pull = (weighed * rest.view(count, arms, 1, size)).sum(-1, keepdim=True)
         solved = torch.linalg.solve(precision, torch.cat([cross, pull], dim=-1))
         return Eliminated(cross, pull, solved[..., :-1], solved[..., -1:])

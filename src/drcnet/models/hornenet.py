@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from drcnet.models.align import Align
 from drcnet.models.classical import fit_logit
 from drcnet.models.collapse import Collapse, Extracted
-from drcnet.models.doubt import COLUMNS, SkyDoubt, sky_columns
+from drcnet.models.doubt import SkyDoubt, sky_columns
 from drcnet.models.mended import MendedCollapse
 from drcnet.models.ordered import (
     Found,
@@ -54,6 +54,7 @@ _SPECTRA = 2  # rows of an input that is extracted already
 _TOLD = 2  # rows more where sky and wavelengths are told
 _ROWS = 8  # stars whose stripes stay in a core's cache together
 _START = 1e-2
+_SKY_SHAPE = (1.0, 2.5, 4.0)  # of errors in the sky, its first and its second difference
 
 
 class _Spectra(NamedTuple):
@@ -101,15 +102,16 @@ class HorneNet(nn.Module):
         The input says which sky was taken off, and every pixel's wavelength.
     aligned : bool, default True
         Put what is told its wavelengths on a common grid.
-    sky_error : float, default 0.01
-        How much of a sky that is told may be wrong, where learning begins; 0: it is believed.
+    sky_error : float, default 0.006
+        How much of a sky that is told may be wrong, where learning begins; 2.5 times as much of
+        its first difference and 4 times of its second, as sky fibres show. 0: it is believed.
     unlabelled_turns : int, default 0
         Turns of expectation-maximisation that the components then take over all exposures of the
         training stars, the faint ones that no label may be used of too, and over stars without a
         label (`drcnet.models.unlabelled`); 0: they stay those of the bright stars.
     tune : float, default 0.003
-        How fast the components move with the rest, 0: not at all. They are 6000 numbers each,
-        and the stars are few.
+        How fast the components move with the rest, 0: not at all, nor do their variances and the
+        sky's error. They are 6000 numbers each, and the stars are few.
     ordered : float, default 0.3
         Weight of the subclass in the loss; 0 for none.
     parameters : float, default 0.1
@@ -122,6 +124,9 @@ class HorneNet(nn.Module):
     targets = ("subclass", "teff", "logg", "feh", "rv_topo")
     """Columns of the index that it learns from beside the class, NaN where unknown; the last is
     the radial velocity as seen from the ground."""
+
+    log_variance: Tensor
+    log_sky: Tensor
 
     def __init__(
         self,
@@ -137,7 +142,7 @@ class HorneNet(nn.Module):
         flat: bool = False,
         told: bool = False,
         aligned: bool = True,
-        sky_error: float = 0.01,
+        sky_error: float = 0.006,
         unlabelled_turns: int = 0,
         tune: float = 0.003,
         ordered: float = 0.3,
@@ -169,17 +174,24 @@ class HorneNet(nn.Module):
         if rows != _SPECTRA:
             self.collapse = (MendedCollapse if flat else Collapse)(learned=learned)
         self.align = Align(n_wave) if told and aligned else None
-        self.log_sky: nn.Parameter | None = None
-        if told and sky_error:
-            self.log_sky = nn.Parameter(torch.full((2, COLUMNS), sky_error).log())
+        self.doubts = bool(told and sky_error)
+        if self.doubts:
+            self._hold("log_sky", (sky_error * torch.tensor(_SKY_SHAPE)).log().repeat(2, 1), tune)
         basis = torch.linalg.qr(torch.randn(2 * n_wave, components)).Q
         self.register_buffer("mean", torch.ones(2, n_wave))
         self.register_buffer("basis", basis)
-        self.log_variance = nn.Parameter(torch.zeros(components))
+        self._hold("log_variance", torch.zeros(components), tune)
         self.tune = tune
         if tune:
             self.moved = nn.Parameter(torch.zeros(1 + components, 2, n_wave))
         self.head = OrderedHead(components, n_class, hidden, len(self.estimates))
+
+    def _hold(self, name: str, value: Tensor, tune: float) -> None:
+        """Hold numbers that are learnt where the components are, and else stay as they begin."""
+        if tune:
+            self.register_parameter(name, nn.Parameter(value))
+        else:
+            self.register_buffer(name, value)
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify stars.
@@ -373,7 +385,7 @@ class HorneNet(nn.Module):
             basis = basis + self.tune * self.moved[1:].flatten(1).T
         light, ivar, sky = seen
         doubt = None
-        if self.log_sky is not None:
+        if self.doubts:
             doubt = SkyDoubt(sky_columns(sky), (2.0 * self.log_sky).exp())
         z = posterior_components(light, ivar, mean, basis, variance, doubt) / variance.sqrt()
         level = (light * ivar).sum(-1) / ivar.sum(-1).clamp(min=1e-12)

@@ -229,20 +229,25 @@ def _expect(  # noqa: PLR0917  one star set, one model, and its squares at hand
     """Posterior means and precisions, weights and residuals at level 1; of a few stars."""
     size, prior = len(variance), torch.diag(1 / variance)
     shape, star = mean.expand_as(light), light
-    for _ in range(_TURNS if doubt is None else _DOUBTFUL_TURNS):
-        level = _level(star, ivar, shape)
-        scaled = ivar * level**2
-        scaled = (scaled / (1 + scaled * _MODEL_ERROR**2)).flatten(1)
-        rest = (light / level - mean).flatten(1)
-        precision = (scaled @ squares).unflatten(1, (size, size)) + prior
-        right = (scaled * rest) @ basis
-        if doubt is not None:
-            wrong = doubt.eliminate(scaled, rest, level, shape, basis)
-            precision, right = precision - wrong.precision, right - wrong.right
-        c = torch.linalg.solve(precision, right)
-        shape = mean + (c @ basis.T).unflatten(1, mean.shape)
-        if doubt is not None:
-            star = light - (wrong.amount(c)[:, :, None] @ doubt.columns)[:, :, 0]
+    turns = _TURNS if doubt is None else _DOUBTFUL_TURNS
+    for turn in range(1, turns + 1):
+        # with a sky in doubt a turn is dear, and a gradient through the last tells the way
+        learns = torch.is_grad_enabled() and (doubt is None or turn == turns)
+        with torch.set_grad_enabled(learns):
+            level = _level(star, ivar, shape)
+            scaled = ivar * level**2
+            scaled = (scaled / (1 + scaled * _MODEL_ERROR**2)).flatten(1)
+            rest = (light / level - mean).flatten(1)
+            precision = (scaled @ squares).unflatten(1, (size, size)) + prior
+            right = (scaled * rest) @ basis
+            if doubt is not None:
+                wrong = doubt.eliminate(scaled, rest, level, shape, basis)
+                precision, right = precision - wrong.precision, right - wrong.right
+            c = torch.linalg.solve(precision, right)
+            if turn < turns:
+                shape = mean + (c @ basis.T).unflatten(1, mean.shape)
+            if doubt is not None and turn < turns:
+                star = light - (wrong.amount(c)[:, :, None] @ doubt.columns)[:, :, 0]
     return c, precision, scaled, rest
 
 

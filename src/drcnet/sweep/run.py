@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from drcnet.checkpoint import read_card
 from drcnet.config import SweepSettings, settings_toml
+from drcnet.dataset.split import read_split, split_file
 from drcnet.dataset.store import Progress, open_store
 from drcnet.errors import DrcnetError, RunError
 from drcnet.evaluate.runs import read_run
@@ -57,6 +60,7 @@ def sweep(
     *,
     page: Path | None = None,
     finished_only: bool = False,
+    keep_bytes: int | None = None,
     progress: Progress | None = None,
     report: Callable[[str], None] | None = None,
 ) -> SweepResult:
@@ -80,6 +84,10 @@ def sweep(
     finished_only : bool
         Train nothing: tables of the runs that are there, whatever making of the store they were
         trained on (the page says so where there are several), the others named on the page.
+    keep_bytes : int, optional
+        Memory for what one run reads and another may use; none: 2e9. With some 250 kB for each
+        row of all splits together, and as much again, what surrounds spectra is read once for
+        all folds.
     progress : callable, optional
         Called as progress(stage, done, total).
     report : callable, optional
@@ -103,7 +111,7 @@ def sweep(
     _check_folders(planned, runs)
     open_store(work)
     finished: list[Finished] = []
-    parts = Parts(_KEPT)
+    parts = Parts(_KEPT if keep_bytes is None else keep_bytes, _rows_of_all(planned, work))
     pending = [run for run in planned if finished_only and not _is_there(runs / run.name)]
     planned = [run for run in planned if run not in pending]
     for number, run in enumerate(planned):
@@ -117,6 +125,20 @@ def sweep(
     if progress is not None:
         progress("runs", len(planned), len(planned))
     return _write(settings, finished, runs, page, [run.name for run in pending])
+
+
+def _rows_of_all(planned: list[Planned], work: Path | str) -> NDArray[np.int64] | None:
+    """Rows that runs on several splits learn from; none where one split is all."""
+    names = {run.settings.split for run in planned}
+    if len(names) < 2 or not isinstance(open_store(work).work, Path):
+        return None
+    parts = pl.col("part").is_in(["train", "validation"])
+    found = []
+    for name in names:
+        path = split_file(Path(work), name)
+        if path.is_file():  # else its runs will say so
+            found.append(read_split(path).filter(parts)["row"].to_numpy())
+    return np.unique(np.concatenate(found)).astype(np.int64) if found else None
 
 
 def _is_there(folder: Path) -> bool:

@@ -4,6 +4,9 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 __all__ = ["Parts"]
 
 AnyPart = TypeVar("AnyPart")
@@ -17,9 +20,13 @@ class Parts:
     ----------
     limit : int, default 0
         Most bytes to keep. A part that alone takes more is read each time.
+    rows : ndarray of int64, optional
+        Rows of the store that the runs will ask for in all, increasing: what costs as much for
+        many rows as for few is then read for all of them at once.
     """
 
     limit: int = 0
+    rows: NDArray[np.int64] | None = None
     _kept: dict[Hashable, tuple[Any, int]] = field(default_factory=dict)
 
     def get(
