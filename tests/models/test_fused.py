@@ -6,7 +6,7 @@ from torch import nn
 
 from drcnet.models import fused
 from drcnet.models.blocks import Reduction, ResidualModule
-from drcnet.models.fused import Norm, norm_relu
+from drcnet.models.fused import Norm, Pool, norm_relu
 
 
 def branches(count, dtype=torch.float32, channels=16, size=(3, 101)):
@@ -113,3 +113,30 @@ def test_a_reduction_as_matrices_is_that_of_its_convolutions(options):
     theirs = torch.autograd.grad((wanted * weight).sum(), [other, *reduction.parameters()])
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("length", [2, 7, 300])
+def test_a_pool_takes_the_greater_of_two(dtype, length):
+    torch.manual_seed(2)
+    x = torch.randn(5, 16, 1, length).to(dtype).to(memory_format=torch.channels_last)
+    x[:, :4] = torch.relu(x[:, :4])  # ties at 0: the first of two, as PyTorch has it
+    x.requires_grad_()
+    other = x.detach().clone().requires_grad_()
+    found, wanted = Pool()(x), torch.nn.functional.max_pool2d(other, (1, 2))
+    assert torch.equal(found, wanted)
+    weight = torch.randn(wanted.shape).to(dtype)
+    (found * weight).sum().backward()
+    (wanted * weight).sum().backward()
+    assert torch.equal(x.grad, other.grad)
+    with torch.no_grad():
+        assert torch.equal(Pool()(x), wanted)
+
+
+def test_one_branch_of_another_layout_is_put_right():
+    ours, theirs, inputs = branches(2)
+    inputs[1] = inputs[1].detach().contiguous().requires_grad_()
+    found = norm_relu(*zip(ours, inputs, strict=True))
+    wanted = torch.relu(sum(norm(x) for norm, x in zip(theirs, inputs, strict=True)))
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    assert found.is_contiguous(memory_format=torch.channels_last)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
-from drcnet.models.fused import Norm, norm_relu
+from drcnet.models.fused import Norm, Pool, norm_relu
 
 __all__ = [
     "RCNET_WIDTHS",
@@ -321,7 +321,7 @@ class Backbone(nn.Module):
             stages.append(ResidualModule(before, after, norm=norm))
             if attention:
                 stages.append(Attention(after))
-            stages.append(nn.MaxPool2d((1, 2)))
+            stages.append(Pool())
             before = after
         self.stages = nn.Sequential(*stages)
         self.vector = _vector(before, length, pooling, n_feature, norm=norm)
