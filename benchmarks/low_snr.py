@@ -46,11 +46,33 @@ the same rows; not to be compared with the paper's numbers.
 """
 
 STRIPES = {
+    "hornenet-stripe-noise": """the stripe, the sky and the wavelengths: profile and noise are
+  taken from it""",
     "hornenet-noise": "the stripe and the sky alone: profile and noise are taken from it",
     "hornenet-flat-noise": "the stripe; the flat's profile and neighbours are believed",
     "hornenet-mended-noise": "the same, mended where the stripe plainly contradicts it",
 }
 """Lines that look at the stripe itself."""
+
+LINES = {
+    "logreg-noise": "box sums, z-scored, the sky in them: 1-D as the paper has it, faded besides",
+    "logreg-sky-noise": "the same on optimal spectra less the sky: what a pipeline hands on",
+    "ppca-noise": "that light weighed by each pixel's noise, linear",
+    "rcnet-sky-noise": "RC-Net on the light of `logreg-sky-noise` (configs/sweeps/rivals.toml)",
+    "hornenet-1d-noise": "as `ppca`, and a small network, subclass and parameters on top",
+    "hornenet-full-noise": """told the sky and every pixel's wavelength besides: fibres on one
+  grid, an error of the sky integrated over""",
+    "hornenet-believed-noise": "the same, the sky believed",
+    "hornenet-unaligned-noise": "the same, fibres left pixels apart",
+    "hornenet-linear-noise": """the same, a linear map of the components, and nothing learnt beside
+  the class""",
+    "hornenet-class-noise": "the same, its loss knows the class alone",
+    "hornenet-mixed-noise": """the same, learning from stars between two stars of its fold that are
+  next to each other on the sequence""",
+    "hornenet-plain": "the same, its training stars shown as they are only",
+    **STRIPES,
+}
+"""What the lines are, in words."""
 
 BESIDE = {
     "low-snr-trials.md": """seeds, their ensemble and its pupil, pretraining on built-in stars,
@@ -279,12 +301,13 @@ def page(args, lines, short, settings):
         "# Right at low S/N",
         (
             f"    {command}\n\nwrites this page, prose and all, from runs of "
-            "`drcnet sweep` with configs/sweeps/linear-folds.toml and "
-            "configs/sweeps/flagship.toml."
+            "`drcnet sweep` with configs/sweeps/linear-folds.toml, flagship.toml, rivals.toml and "
+            "visits.toml."
         ),
         STORY,
         "## All folds together",
         to_markdown(accuracy_table(lines, settings)),
+        "\n".join(f"- `{line}`: {LINES[line]}." for line in lines if line in LINES),
         f"Not all folds there, so left out: {left}." if left else "",
         (
             f"## How far `{args.flagship}` leads\n\nPercentage points, paired by star; the 95% "
@@ -322,7 +345,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", type=Path, help="the benchmark set")
     parser.add_argument("runs", type=Path, nargs="+", help="folders of sweeps over its folds")
-    parser.add_argument("--flagship", default="hornenet-noise")
+    parser.add_argument("--flagship", default="hornenet-full-noise")
     parser.add_argument("--bar", default="logreg-sky-noise")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--bootstrap", type=int, default=2000)

@@ -4,10 +4,11 @@
     python benchmarks/training.py --models rcnet --batches 4 --budget 30
 
 The plain loop is the one of a tutorial: a DataLoader over a Dataset of stars, float32, PyTorch's
-default layout and optimizer, one `loss.item()` a step. Each further line adds to the one above
-what the real loop (`drcnet.train`) has, then what it has not: several seeds at once by vmap, CUDA
-graphs where there is a GPU, torch.compile where there is a compiler. All start from the same
-weights, see the same batches of made stars and take the modern recipe's optimizer.
+default layout and optimizer, one `loss.item()` a step, the network's layers run one by one as they
+are written. Each further line adds to the one above what the real loop (`drcnet.train`) has, then
+what it has not: several seeds at once by vmap, CUDA graphs where there is a GPU, torch.compile
+where there is a compiler. All start from the same weights, see the same batches of made stars and
+take the modern recipe's optimizer.
 
 Whether a way learns the same is judged by the plain loop's own scatter: it is run again from
 weights that are off by one rounding, for several seeds, and a way agrees whose loss curve is off
@@ -24,12 +25,13 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from drcnet.models import MODELS, build_model
+from drcnet.models import MODELS, blocks, build_model, fused
 from drcnet.models.cost import operations
 from drcnet.train.machine import describe_machine
 
@@ -39,7 +41,7 @@ SCATTER = (11, 12, 13)  # seeds of the roundings
 _SEEDS = 4
 _RATE = 8e-5  # where the one-cycle of configs/modern.toml begins; its top is 25 times that
 _WARM, _LEAST, _MOST = 2, 5, 20  # steps: not timed, at least, at most
-_UNITS = 15  # plain-loop runs that a model and batch cost at most, about
+_UNITS = 17  # plain-loop runs that a model and batch cost at most, about
 
 
 def make_stars(model, count, device):
@@ -72,6 +74,18 @@ def resident_batches(x, label, batch):
     while True:
         for rows in torch.arange(len(x) // batch * batch, device=x.device).split(batch):
             yield x[rows], label[rows]
+
+
+@contextlib.contextmanager
+def as_written(*, matrices=False, kernels=False):
+    """Run layers one by one, but for reductions as matrices, or norms and pools by kernels."""
+    with contextlib.ExitStack() as stack:
+        if not matrices:
+            one_by_one = patch.object(blocks.Reduction, "forward", lambda self, x: self.layers(x))
+            stack.enter_context(one_by_one)
+        if not kernels:
+            stack.enter_context(patch.object(fused, "_on_cpu", lambda _: False))
+        yield
 
 
 def run(network, optimizer, batches, options, *, bfloat16=False, item=False):
@@ -186,25 +200,34 @@ def plain(model, x, label, options, *, network=None):
     network = build(model, x.device) if network is None else network
     optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE)
     batches = plain_batches(x, label, options.batch)
-    return run(network, optimizer, batches, options, item=True)
+    with as_written():
+        return run(network, optimizer, batches, options, item=True)
 
 
 def ways(model, x, label, options):
     """Every further way of training: a name, precision, plain runs it costs, and a call."""
 
-    def stepwise(*, layout=False, fused=None, bfloat16=False, compiled=False):
+    def stepwise(*, layout=False, fused=None, bfloat16=False, compiled=False, **parts):
         network = build(model, x.device)
         if layout:
             network = network.to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, fused=fused)
         moved = torch.compile(network) if compiled else network
         batches = resident_batches(x, label, options.batch)
-        return run(moved, optimizer, batches, options, bfloat16=bfloat16)
+        with as_written(**parts):
+            return run(moved, optimizer, batches, options, bfloat16=bfloat16)
 
+    ours = {"layout": True}
     yield "+ set resident on the device", "float32", 1, stepwise
     yield "+ channels-last layout", "float32", 1, lambda: stepwise(layout=True)
-    yield "+ fused optimizer", "float32", 1, lambda: stepwise(layout=True, fused=True)
-    ours = {"layout": True, "fused": True, "bfloat16": True}
+    steps = {"+ fused optimizer": {"fused": True}}
+    if any(isinstance(part, blocks.Reduction) for part in build(model, x.device).modules()):
+        steps["+ reduction as matrices"] = {"matrices": True}
+    steps["+ normalisation, ReLU and pools by kernels"] = {"matrices": True, "kernels": True}
+    for name, more in steps.items():
+        ours = ours | more
+        yield name, "float32", 1, lambda ours=ours: stepwise(**ours)
+    ours |= {"bfloat16": True}
     yield "+ bfloat16 (the real loop)", "bfloat16", 1, lambda: stepwise(**ours)
     given = (model, x, label, options, x.device)
     yield f"{_SEEDS} seeds by vmap", "float32", _SEEDS, lambda: together(*given)

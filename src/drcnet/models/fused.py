@@ -114,7 +114,8 @@ def _applies(norms: tuple[Norm, ...], inputs: tuple[Tensor, ...]) -> bool:
 def _on_cpu(x: Tensor) -> bool:
     """Whether something is learnt from a tensor that the kernels can read."""
     return (
-        torch.is_grad_enabled()
+        not torch.compiler.is_compiling()  # which fuses by itself
+        and torch.is_grad_enabled()
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.bfloat16)
         and not torch._C._functorch.is_functorch_wrapped_tensor(x)  # noqa: SLF001  no vmap
