@@ -31,7 +31,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from drcnet.models import MODELS, blocks, build_model, fused
+from drcnet.models import MODELS, blocks, build_model, fused, pool
 from drcnet.models.cost import operations
 from drcnet.train.machine import describe_machine
 
@@ -84,7 +84,8 @@ def as_written(*, matrices=False, kernels=False):
             one_by_one = patch.object(blocks.Reduction, "forward", lambda self, x: self.layers(x))
             stack.enter_context(one_by_one)
         if not kernels:
-            stack.enter_context(patch.object(fused, "_on_cpu", lambda _: False))
+            for module in (fused, pool):
+                stack.enter_context(patch.object(module, "kernels_apply", lambda _: False))
         yield
 
 

@@ -6,7 +6,8 @@ from torch import nn
 
 from drcnet.models import fused
 from drcnet.models.blocks import Reduction, ResidualModule
-from drcnet.models.fused import Norm, Pool, norm_relu
+from drcnet.models.fused import Norm, norm_relu
+from drcnet.models.pool import Pool
 
 
 def branches(count, dtype=torch.float32, channels=16, size=(3, 101)):
@@ -140,3 +141,13 @@ def test_one_branch_of_another_layout_is_put_right():
     wanted = torch.relu(sum(norm(x) for norm, x in zip(theirs, inputs, strict=True)))
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
     assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_what_is_no_number_is_not_hidden():
+    ours, _, inputs = branches(2)
+    with torch.no_grad():
+        inputs[0][0, 3, 0, 5] = torch.nan
+    found = norm_relu(*zip(ours, inputs, strict=True))
+    assert found[:, 3].isnan().all()
+    assert torch.isfinite(found[:, 4]).all()
+    assert Pool()(found)[:, 3].isnan().all()

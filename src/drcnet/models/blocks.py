@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
-from drcnet.models.fused import Norm, Pool, norm_relu
+from drcnet.models.fused import Norm, norm_relu
+from drcnet.models.pool import Pool
 
 __all__ = [
     "RCNET_WIDTHS",
