@@ -1,6 +1,6 @@
 """Do probabilities, prediction sets and refusals keep their promises? All folds together.
 
-    python benchmarks/doubt_folds.py FGK RUNS [RUNS ...] --lines hornenet-1d-noise \
+    python benchmarks/doubt_folds.py FGK RUNS [RUNS ...] --lines hornenet-full-noise \
         --page docs/results/doubt.md
 
 FGK is the benchmark set, RUNS folders of a sweep over its folds (configs/sweeps/large.toml). Every
@@ -191,7 +191,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", type=Path, help="the benchmark set")
     parser.add_argument("runs", type=Path, nargs="+", help="folders of sweeps over its folds")
-    parser.add_argument("--lines", nargs="+", default=["hornenet-1d-noise", "logreg-sky-noise"])
+    parser.add_argument("--lines", nargs="+", default=["hornenet-full-noise"])
     parser.add_argument("--kind", choices=("large", "paper"), default="large")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--bootstrap", type=int, default=1000)

@@ -1,6 +1,6 @@
 """How well Teff, log g, [Fe/H] and velocity are measured beside the class: all folds, by S/N.
 
-    python benchmarks/estimates.py FGK RUNS [RUNS ...] --line hornenet-1d-noise \
+    python benchmarks/estimates.py FGK RUNS [RUNS ...] --line hornenet-full-noise \
         --page docs/results/estimates.md
 
 FGK is the benchmark set, RUNS folders of sweeps over its folds (configs/sweeps/flagship.toml).
@@ -159,7 +159,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", type=Path, help="the benchmark set")
     parser.add_argument("runs", type=Path, nargs="+", help="folders of sweeps over its folds")
-    parser.add_argument("--line", default="hornenet-1d-noise")
+    parser.add_argument("--line", default="hornenet-full-noise")
     parser.add_argument("--bootstrap", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--page", type=Path)

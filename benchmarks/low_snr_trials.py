@@ -34,9 +34,10 @@ COLUMNS = (*INTERVALS, "all")
 FAINT = INTERVALS[-1]
 
 STORY = """
-The network is HorneNet on the pipeline's extraction (`{base}`; docs/results/low-snr.md), on
-`fgk`'s paper split, {folds} folds together: each star is tested once, by a model that has not seen
-it, nor did any run that it begins from or learns from. Labels of S/N > 30 only were learnt from.
+The network is HorneNet on the pipeline's extraction (`{base}`; docs/results/low-snr-stripes.md),
+on `fgk`'s paper split, {folds} folds together: each star is tested once, by a model that has not
+seen it, nor did any run that it begins from or learns from. Labels of S/N > 30 only were learnt
+from.
 """
 
 READING = """
