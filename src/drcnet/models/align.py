@@ -10,12 +10,64 @@ of no weight stays of none.
 Shapes: N stars, L pixels along wavelength of an arm, and as many places of the grid.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Align"]
+__all__ = ["Align", "Spectra"]
 
 _STEP = 1.0  # angstrom a place before `begin`: nothing that an instrument has
+
+
+class Spectra(NamedTuple):
+    """Stars as spectra, once they are collapsed, and aligned where their wavelengths are told.
+
+    Parameters
+    ----------
+    light : Tensor, shape (N, 2, L)
+        Electrons less the sky, 0 where nothing is known.
+    ivar : Tensor, shape (N, 2, L)
+        Their inverse variance, 0 there.
+    sky : Tensor, shape (N, 2, L) or (N, 0)
+        Electrons of the sky; nothing where it is not told.
+    """
+
+    light: Tensor
+    ivar: Tensor
+    sky: Tensor
+
+    def to(self, device: torch.device | str) -> "Spectra":
+        """Move all.
+
+        Parameters
+        ----------
+        device : torch.device or str
+            Where to.
+
+        Returns
+        -------
+        Spectra
+            The same there.
+        """
+        return Spectra(*(part.to(device) for part in self))
+
+    @classmethod
+    def together(cls, some: "Sequence[Spectra]") -> "Spectra":
+        """Put stars together.
+
+        Parameters
+        ----------
+        some : sequence of Spectra
+            At least one.
+
+        Returns
+        -------
+        Spectra
+            All of them.
+        """
+        return cls(*map(torch.cat, zip(*some, strict=True)))
 
 
 class Align(nn.Module):

@@ -21,13 +21,12 @@ Shapes: N stars, S pixels across, L along wavelength, C components, K classes.
 """
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from drcnet.models.align import Align
+from drcnet.models.align import Align, Spectra
 from drcnet.models.classical import fit_logit
 from drcnet.models.collapse import Collapse, Extracted
 from drcnet.models.doubt import SkyDoubt, sky_columns
@@ -55,21 +54,6 @@ _TOLD = 2  # rows more where sky and wavelengths are told
 _ROWS = 8  # stars whose stripes stay in a core's cache together
 _START = 1e-2
 _SKY_SHAPE = (1.0, 2.5, 4.0)  # of errors in the sky, its first and its second difference
-
-
-class _Spectra(NamedTuple):
-    """What is left of stars once they are collapsed and aligned, (N, 2, L) each."""
-
-    light: Tensor  # electrons less the sky, 0 where nothing is known
-    ivar: Tensor
-    sky: Tensor  # electrons; nothing where it is not told
-
-    def to(self, device: torch.device | str) -> "_Spectra":
-        return _Spectra(*(part.to(device) for part in self))
-
-    @classmethod
-    def together(cls, some: list["_Spectra"]) -> "_Spectra":
-        return cls(*map(torch.cat, zip(*some, strict=True)))
 
 
 class HorneNet(nn.Module):
@@ -292,7 +276,7 @@ class HorneNet(nn.Module):
             some.append(self._spectra(x).to("cpu"))
             labels.append(label.cpu())
             targets.append(target.cpu())
-        spectra = _Spectra.together(some)
+        spectra = Spectra.together(some)
         mean, basis, variance = learn_components(
             *bright_stars(spectra.light, spectra.ivar, self.bright),
             components=len(self.log_variance),
@@ -300,7 +284,7 @@ class HorneNet(nn.Module):
             seed=seed,
         )
         if self.unlabelled_turns:
-            every = _Spectra.together([spectra, *(self._spectra(x).to("cpu") for x in unlabelled)])
+            every = Spectra.together([spectra, *(self._spectra(x).to("cpu") for x in unlabelled)])
             known = Components(*map(torch.from_numpy, (mean, basis, variance)))
             known = refine_components(every.light, every.ivar, known, self.unlabelled_turns)
             mean, basis, variance = (part.numpy() for part in known)
@@ -342,20 +326,20 @@ class HorneNet(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             return self._posterior(self._spectra(x.float()))
 
-    def _spectra(self, x: Tensor) -> _Spectra:
+    def _spectra(self, x: Tensor) -> Spectra:
         """As `_extract`, and aligned; a few stars at a time where there is a cache to stay in."""
         few = x.split(_ROWS if x.device.type == "cpu" else max(len(x), 1))
-        return _Spectra.together([self._aligned(part) for part in few])
+        return Spectra.together([self._aligned(part) for part in few])
 
-    def _aligned(self, x: Tensor) -> _Spectra:
+    def _aligned(self, x: Tensor) -> Spectra:
         light, ivar = self._extract(x)
         if not self.told:
-            return _Spectra(light, ivar, light.new_zeros(len(x), 0))
+            return Spectra(light, ivar, light.new_zeros(len(x), 0))
         sky = torch.where(ivar > 0, x[:, :, -_TOLD], 0.0).nan_to_num()
         if self.align is None:
-            return _Spectra(light, ivar, sky)
+            return Spectra(light, ivar, sky)
         ivar, light, sky = self.align(x[:, :, -1], ivar, light, sky)
-        return _Spectra(light, ivar, sky)
+        return Spectra(light, ivar, sky)
 
     def _extract(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Light of the star and its inverse variance, (N, 2, L) each."""
@@ -373,7 +357,7 @@ class HorneNet(nn.Module):
         stripe = x[:, :, : self.across]
         return (stripe, *x[:, :, self.across + 1 :].chunk(2, dim=2)) if self.flat else (stripe,)
 
-    def _posterior(self, seen: _Spectra) -> Tensor:
+    def _posterior(self, seen: Spectra) -> Tensor:
         """Posterior means in units of the components' spread, and how much is known, (N, C + 2).
 
         The last two are the logarithms of the S/N of both arms, near 0 for S/N 10 a pixel.
