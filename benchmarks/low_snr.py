@@ -70,6 +70,7 @@ LINES = {
     "hornenet-class-noise": "the same, its loss knows the class alone",
     "hornenet-mixed-noise": """the same, learning from stars between two stars of its fold that are
   next to each other on the sequence""",
+    "hornenet-wide-noise": "the same, 40 components",
     "hornenet-plain": "the same, its training stars shown as they are only",
     **STRIPES,
 }
