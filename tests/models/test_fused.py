@@ -4,10 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from drcnet.models import fused
+from drcnet.models import fused, kernel_memory
 from drcnet.models.blocks import Reduction, ResidualModule
 from drcnet.models.fused import Norm, norm_relu
 from drcnet.models.pool import Pool
+
+
+@pytest.fixture(autouse=True)
+def small_enough(monkeypatch):
+    """Let the kernels do small tensors too."""
+    monkeypatch.setattr(kernel_memory, "LEAST", 1)
 
 
 def branches(count, dtype=torch.float32, channels=16, size=(3, 101)):
@@ -74,9 +80,11 @@ def test_the_same_bits_with_one_thread_as_with_two():
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
-@pytest.mark.parametrize("change", ["evaluation", "layout", "without gradients"])
-def test_elsewhere_it_leaves_the_work_to_pytorch(change):
+@pytest.mark.parametrize("change", ["evaluation", "layout", "without gradients", "small"])
+def test_elsewhere_it_leaves_the_work_to_pytorch(change, monkeypatch):
     ours, theirs, (x,) = branches(1)
+    if change == "small":
+        monkeypatch.setattr(kernel_memory, "LEAST", x.numel() + 1)
     if change == "layout":
         x = x.detach().contiguous()
     if change == "evaluation":

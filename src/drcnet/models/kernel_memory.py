@@ -2,11 +2,10 @@
 
 Arrays are channels-last tensors, flat; bfloat16 as its bits. A wide row of `WIDE` numbers holds
 the channels of some places one after the other. Work is cut into `PIECES`, which any number of
-threads share: a kernel does those from its `first` to its `last`.
+threads share.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
@@ -19,6 +18,7 @@ from torch import Tensor
 
 __all__ = [
     "FAST",
+    "LEAST",
     "PIECES",
     "WIDE",
     "as_rows",
@@ -35,17 +35,20 @@ __all__ = [
 WIDE = 128
 """Numbers at once: a multiple of every number of channels that is taken."""
 
+LEAST = 2**18
+"""Numbers of the smallest tensor that a kernel is called for: below, calling it takes longer."""
+
 PIECES = 64
 """Partial sums, whatever the number of threads."""
 
 FAST = {"nsz", "contract", "reassoc"}
 """What a compiled sum may be freed of; not of NaN, which must reach the loss."""
 
-_POOL = ThreadPoolExecutor(PIECES, thread_name_prefix="norm")  # started as they are needed
+_MOST: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
 
 
 def kernels_apply(x: Tensor) -> bool:
-    """Tell whether something is learnt from a tensor that kernels can read.
+    """Tell whether something is learnt from a tensor that kernels can read, and are faster with.
 
     Parameters
     ----------
@@ -56,11 +59,12 @@ def kernels_apply(x: Tensor) -> bool:
     -------
     bool
         False on a GPU, where nothing is learnt, under vmap and under a compiler, which fuses
-        by itself.
+        by itself; and for a small tensor, which lies in the cache anyway.
     """
     return (
         not torch.compiler.is_compiling()
         and torch.is_grad_enabled()
+        and x.numel() >= LEAST
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.bfloat16)
         and not torch._C._functorch.is_functorch_wrapped_tensor(x)  # noqa: SLF001  no vmap
@@ -219,21 +223,23 @@ def cut(values: Any, row: int) -> Any:  # pragma: no cover (compiled)
 
 
 def run(kernel: Callable[..., None], *arrays: Any) -> None:
-    """Let as many threads as torch has share the pieces out.
+    """Run a kernel with as many threads as torch has.
+
+    Numba and PyTorch share OpenMP's threads where both use it; Numba, as it starts, sets their
+    number for both.
 
     Parameters
     ----------
     kernel : callable
-        One of this module.
+        Compiled, parallel.
     *arrays : ndarray or int
-        Its arguments but for the pieces.
+        Its arguments.
     """
-    threads = min(torch.get_num_threads(), PIECES)
-    cuts = [PIECES * k // threads for k in range(threads + 1)]
-    others = [_POOL.submit(kernel, *arrays, cuts[k], cuts[k + 1]) for k in range(1, threads)]
-    kernel(*arrays, cuts[0], cuts[1])
-    for other in others:
-        other.result()
+    threads = torch.get_num_threads()
+    numba.set_num_threads(min(threads, _MOST))
+    kernel(*arrays)
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
 
 
 def gather(kernel: Callable[..., None], count: int, *arrays: Any) -> list[NDArray[np.float32]]:
@@ -242,7 +248,7 @@ def gather(kernel: Callable[..., None], count: int, *arrays: Any) -> list[NDArra
     Parameters
     ----------
     kernel : callable
-        One of this module, whose last arguments but for the pieces are `count` partial sums.
+        Compiled, parallel; its last arguments are `count` partial sums.
     count : int
         How many.
     *arrays : ndarray

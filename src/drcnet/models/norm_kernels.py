@@ -1,13 +1,14 @@
 """Kernels of `drcnet.models.fused`, compiled for the processor at their first use and kept.
 
 Numbers of the channels (`scale`, `shift`, ...) are repeated to the length of a wide row
-(`drcnet.models.kernel_memory`).
+(`drcnet.models.kernel_memory`). Each kernel is a loop over pieces, in parallel, and what is done
+to a piece, compiled apart: in one, numbers would be taken one at a time.
 """
 
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
 
 from drcnet.models.kernel_memory import FAST, PIECES, WIDE, bounds, cut, keep, load
 
@@ -21,16 +22,9 @@ __all__ = [
     "write_sum",
 ]
 
-# Each kernel has two loops: over wide rows, and over what does not fill one. Rows are cut out
-# first: of a cut the compiler knows length and beginning, and takes many numbers at once (8 times
-# faster).
-# Sums are gathered in arrays that nothing else can point to.
 
-
-@njit(fastmath=FAST, cache=True, nogil=True)
-def sums(  # noqa: PLR0917
-    x: Any, origin: Any, total: Any, squares: Any, first: int, last: int
-) -> None:  # pragma: no cover
+@njit(parallel=True, cache=True)
+def sums(x: Any, origin: Any, total: Any, squares: Any) -> None:  # pragma: no cover (compiled)
     """Add up values and squares.
 
     Parameters
@@ -43,32 +37,13 @@ def sums(  # noqa: PLR0917
         Filled: sums of values.
     squares : ndarray, shape (PIECES + 1, WIDE)
         Filled: sums of squares.
-    first : int
-        First piece.
-    last : int
-        Piece to stop at.
     """
-    for piece in range(first, last):
-        start, stop = bounds(x.size, piece)
-        one, two = np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32)
-        for row in range(start, stop):
-            x_row = cut(x, row)
-            for c in range(WIDE):
-                value = load(x_row[c]) - origin[c]
-                one[c] += value
-                two[c] += value * value
-        total[piece], squares[piece] = one, two
-    base = x.size // WIDE * WIDE
-    for c in range(x.size - base if last == PIECES else 0):
-        value = load(x[base + c]) - origin[c]
-        total[PIECES, c] += value
-        squares[PIECES, c] += value * value
+    for piece in prange(PIECES):
+        _sums(x, origin, total, squares, piece)
 
 
-@njit(fastmath=FAST, cache=True, nogil=True)
-def write(  # noqa: PLR0917
-    x: Any, scale: Any, shift: Any, out: Any, first: int, last: int
-) -> None:  # pragma: no cover
+@njit(parallel=True, cache=True)
+def write(x: Any, scale: Any, shift: Any, out: Any) -> None:  # pragma: no cover (compiled)
     """Write ReLU(scale x + shift).
 
     Parameters
@@ -81,31 +56,15 @@ def write(  # noqa: PLR0917
         Added to the sum, before ReLU.
     out : ndarray
         Filled: the result.
-    first : int
-        First piece.
-    last : int
-        Piece to stop at.
     """
-    for piece in range(first, last):
-        start, stop = bounds(x.size, piece)
-        for row in range(start, stop):
-            x_row = cut(x, row)
-            out_row = cut(out, row)
-            for c in range(WIDE):
-                value = load(x_row[c]) * scale[c] + shift[c]
-                value = np.float32(0) if value < 0 else value
-                keep(out_row, c, value)
-    base = x.size // WIDE * WIDE
-    for c in range(x.size - base if last == PIECES else 0):
-        value = load(x[base + c]) * scale[c] + shift[c]
-        value = np.float32(0) if value < 0 else value
-        keep(out, base + c, value)
+    for piece in prange(PIECES):
+        _write(x, scale, shift, out, piece)
 
 
-@njit(fastmath=FAST, cache=True, nogil=True)
+@njit(parallel=True, cache=True)
 def write_sum(  # noqa: PLR0917
-    x: Any, z: Any, scale: Any, other: Any, shift: Any, out: Any, first: int, last: int
-) -> None:  # pragma: no cover
+    x: Any, z: Any, scale: Any, other: Any, shift: Any, out: Any
+) -> None:  # pragma: no cover (compiled)
     """Write ReLU(scale x + other z + shift).
 
     Parameters
@@ -122,40 +81,15 @@ def write_sum(  # noqa: PLR0917
         Added to the sum, before ReLU.
     out : ndarray
         Filled: the result.
-    first : int
-        First piece.
-    last : int
-        Piece to stop at.
     """
-    for piece in range(first, last):
-        start, stop = bounds(x.size, piece)
-        for row in range(start, stop):
-            x_row = cut(x, row)
-            z_row = cut(z, row)
-            out_row = cut(out, row)
-            for c in range(WIDE):
-                value = load(x_row[c]) * scale[c] + load(z_row[c]) * other[c] + shift[c]
-                value = np.float32(0) if value < 0 else value
-                keep(out_row, c, value)
-    base = x.size // WIDE * WIDE
-    for c in range(x.size - base if last == PIECES else 0):
-        value = load(x[base + c]) * scale[c] + load(z[base + c]) * other[c] + shift[c]
-        value = np.float32(0) if value < 0 else value
-        keep(out, base + c, value)
+    for piece in prange(PIECES):
+        _write_sum(x, z, scale, other, shift, out, piece)
 
 
-@njit(fastmath=FAST, cache=True, nogil=True)
+@njit(parallel=True, cache=True)
 def back_sums(  # noqa: PLR0917
-    x: Any,
-    grad: Any,
-    scale: Any,
-    shift: Any,
-    mean: Any,
-    plain: Any,
-    product: Any,
-    first: int,
-    last: int,
-) -> None:  # pragma: no cover
+    x: Any, grad: Any, scale: Any, shift: Any, mean: Any, plain: Any, product: Any
+) -> None:  # pragma: no cover (compiled)
     """Add up what the gradients of weight and bias need.
 
     Parameters
@@ -174,43 +108,15 @@ def back_sums(  # noqa: PLR0917
         Filled: sums of the gradient that ReLU lets through, g.
     product : ndarray, shape (PIECES + 1, WIDE)
         Filled: sums of g (x - mean).
-    first : int
-        First piece.
-    last : int
-        Piece to stop at.
     """
-    for piece in range(first, last):
-        start, stop = bounds(x.size, piece)
-        one, two = np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32)
-        for row in range(start, stop):
-            x_row = cut(x, row)
-            grad_row = cut(grad, row)
-            for c in range(WIDE):
-                value, slope = load(x_row[c]), load(grad_row[c])
-                slope = slope if value * scale[c] + shift[c] > 0 else np.float32(0)
-                one[c] += slope
-                two[c] += slope * (value - mean[c])
-        plain[piece], product[piece] = one, two
-    base = x.size // WIDE * WIDE
-    for c in range(x.size - base if last == PIECES else 0):
-        value, slope = load(x[base + c]), load(grad[base + c])
-        slope = slope if value * scale[c] + shift[c] > 0 else np.float32(0)
-        plain[PIECES, c] += slope
-        product[PIECES, c] += slope * (value - mean[c])
+    for piece in prange(PIECES):
+        _back_sums(x, grad, scale, shift, mean, plain, product, piece)
 
 
-@njit(fastmath=FAST, cache=True, nogil=True)
+@njit(parallel=True, cache=True)
 def back_write(  # noqa: PLR0917
-    x: Any,
-    grad: Any,
-    scale: Any,
-    shift: Any,
-    slope_x: Any,
-    rest: Any,
-    out: Any,
-    first: int,
-    last: int,
-) -> None:  # pragma: no cover
+    x: Any, grad: Any, scale: Any, shift: Any, slope_x: Any, rest: Any, out: Any
+) -> None:  # pragma: no cover (compiled)
     """Write the gradient of the one branch.
 
     Parameters
@@ -229,29 +135,12 @@ def back_write(  # noqa: PLR0917
         What is the same for all places.
     out : ndarray
         Filled: the result.
-    first : int
-        First piece.
-    last : int
-        Piece to stop at.
     """
-    for piece in range(first, last):
-        start, stop = bounds(x.size, piece)
-        for row in range(start, stop):
-            x_row = cut(x, row)
-            grad_row = cut(grad, row)
-            out_row = cut(out, row)
-            for c in range(WIDE):
-                value, slope = load(x_row[c]), load(grad_row[c])
-                slope = slope if value * scale[c] + shift[c] > 0 else np.float32(0)
-                keep(out_row, c, slope * scale[c] + value * slope_x[c] + rest[c])
-    base = x.size // WIDE * WIDE
-    for c in range(x.size - base if last == PIECES else 0):
-        value, slope = load(x[base + c]), load(grad[base + c])
-        slope = slope if value * scale[c] + shift[c] > 0 else np.float32(0)
-        keep(out, base + c, slope * scale[c] + value * slope_x[c] + rest[c])
+    for piece in prange(PIECES):
+        _back_write(x, grad, scale, shift, slope_x, rest, out, piece)
 
 
-@njit(fastmath=FAST, cache=True, nogil=True)
+@njit(parallel=True, cache=True)
 def back_sums_two(  # noqa: PLR0917
     x: Any,
     z: Any,
@@ -264,9 +153,7 @@ def back_sums_two(  # noqa: PLR0917
     plain: Any,
     of_x: Any,
     of_z: Any,
-    first: int,
-    last: int,
-) -> None:  # pragma: no cover
+) -> None:  # pragma: no cover (compiled)
     """Add up what the gradients of both weights and biases need.
 
     Parameters
@@ -293,36 +180,12 @@ def back_sums_two(  # noqa: PLR0917
         Filled: sums of g (x - mean_x).
     of_z : ndarray, shape (PIECES + 1, WIDE)
         Filled: sums of g (z - mean_z).
-    first : int
-        First piece.
-    last : int
-        Piece to stop at.
     """
-    for piece in range(first, last):
-        start, stop = bounds(x.size, piece)
-        one, two = np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32)
-        three = np.zeros(WIDE, np.float32)
-        for row in range(start, stop):
-            x_row = cut(x, row)
-            z_row = cut(z, row)
-            grad_row = cut(grad, row)
-            for c in range(WIDE):
-                a, b, slope = load(x_row[c]), load(z_row[c]), load(grad_row[c])
-                slope = slope if a * scale[c] + b * other[c] + shift[c] > 0 else np.float32(0)
-                one[c] += slope
-                two[c] += slope * (a - mean_x[c])
-                three[c] += slope * (b - mean_z[c])
-        plain[piece], of_x[piece], of_z[piece] = one, two, three
-    base = x.size // WIDE * WIDE
-    for c in range(x.size - base if last == PIECES else 0):
-        a, b, slope = load(x[base + c]), load(z[base + c]), load(grad[base + c])
-        slope = slope if a * scale[c] + b * other[c] + shift[c] > 0 else np.float32(0)
-        plain[PIECES, c] += slope
-        of_x[PIECES, c] += slope * (a - mean_x[c])
-        of_z[PIECES, c] += slope * (b - mean_z[c])
+    for piece in prange(PIECES):
+        _back_sums_two(x, z, grad, scale, other, shift, mean_x, mean_z, plain, of_x, of_z, piece)
 
 
-@njit(fastmath=FAST, cache=True, nogil=True)
+@njit(parallel=True, cache=True)
 def back_write_two(  # noqa: PLR0917
     x: Any,
     z: Any,
@@ -336,9 +199,7 @@ def back_write_two(  # noqa: PLR0917
     rest_z: Any,
     out_x: Any,
     out_z: Any,
-    first: int,
-    last: int,
-) -> None:  # pragma: no cover
+) -> None:  # pragma: no cover (compiled)
     """Write the gradients of both branches.
 
     Parameters
@@ -367,26 +228,206 @@ def back_write_two(  # noqa: PLR0917
         Filled: gradient of `x`.
     out_z : ndarray, shape (size,)
         Filled: gradient of `z`.
-    first : int
-        First piece.
-    last : int
-        Piece to stop at.
     """
-    for piece in range(first, last):
-        start, stop = bounds(x.size, piece)
-        for row in range(start, stop):
-            x_row = cut(x, row)
-            z_row = cut(z, row)
-            grad_row = cut(grad, row)
-            out_x_row = cut(out_x, row)
-            out_z_row = cut(out_z, row)
-            for c in range(WIDE):
-                a, b, slope = load(x_row[c]), load(z_row[c]), load(grad_row[c])
-                slope = slope if a * scale[c] + b * other[c] + shift[c] > 0 else np.float32(0)
-                keep(out_x_row, c, slope * scale[c] + a * slope_x[c] + rest_x[c])
-                keep(out_z_row, c, slope * other[c] + b * slope_z[c] + rest_z[c])
+    for piece in prange(PIECES):
+        _back_write_two(
+            x, z, grad, scale, other, shift, slope_x, rest_x, slope_z, rest_z, out_x, out_z, piece
+        )
+
+
+# Each kernel has two loops: over wide rows, and over what does not fill one. Rows are cut out
+# first: of a cut the compiler knows length and beginning, and takes many numbers at once (8 times
+# faster).
+# Sums are gathered in arrays that nothing else can point to.
+
+
+@njit(fastmath=FAST, cache=True, nogil=True)
+def _sums(x: Any, origin: Any, total: Any, squares: Any, piece: int) -> None:  # pragma: no cover
+    """Add up values and squares, of one piece."""
+    start, stop = bounds(x.size, piece)
+    one, two = np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32)
+    for row in range(start, stop):
+        x_row = cut(x, row)
+        for c in range(WIDE):
+            value = load(x_row[c]) - origin[c]
+            one[c] += value
+            two[c] += value * value
+    total[piece], squares[piece] = one, two
     base = x.size // WIDE * WIDE
-    for c in range(x.size - base if last == PIECES else 0):
+    for c in range(x.size - base if piece == PIECES - 1 else 0):
+        value = load(x[base + c]) - origin[c]
+        total[PIECES, c] += value
+        squares[PIECES, c] += value * value
+
+
+@njit(fastmath=FAST, cache=True, nogil=True)
+def _write(x: Any, scale: Any, shift: Any, out: Any, piece: int) -> None:  # pragma: no cover
+    """Write ReLU(scale x + shift), of one piece."""
+    start, stop = bounds(x.size, piece)
+    for row in range(start, stop):
+        x_row = cut(x, row)
+        out_row = cut(out, row)
+        for c in range(WIDE):
+            value = load(x_row[c]) * scale[c] + shift[c]
+            value = np.float32(0) if value < 0 else value
+            keep(out_row, c, value)
+    base = x.size // WIDE * WIDE
+    for c in range(x.size - base if piece == PIECES - 1 else 0):
+        value = load(x[base + c]) * scale[c] + shift[c]
+        value = np.float32(0) if value < 0 else value
+        keep(out, base + c, value)
+
+
+@njit(fastmath=FAST, cache=True, nogil=True)
+def _write_sum(  # noqa: PLR0917
+    x: Any, z: Any, scale: Any, other: Any, shift: Any, out: Any, piece: int
+) -> None:  # pragma: no cover
+    """Write ReLU(scale x + other z + shift), of one piece."""
+    start, stop = bounds(x.size, piece)
+    for row in range(start, stop):
+        x_row = cut(x, row)
+        z_row = cut(z, row)
+        out_row = cut(out, row)
+        for c in range(WIDE):
+            value = load(x_row[c]) * scale[c] + load(z_row[c]) * other[c] + shift[c]
+            value = np.float32(0) if value < 0 else value
+            keep(out_row, c, value)
+    base = x.size // WIDE * WIDE
+    for c in range(x.size - base if piece == PIECES - 1 else 0):
+        value = load(x[base + c]) * scale[c] + load(z[base + c]) * other[c] + shift[c]
+        value = np.float32(0) if value < 0 else value
+        keep(out, base + c, value)
+
+
+@njit(fastmath=FAST, cache=True, nogil=True)
+def _back_sums(  # noqa: PLR0917
+    x: Any,
+    grad: Any,
+    scale: Any,
+    shift: Any,
+    mean: Any,
+    plain: Any,
+    product: Any,
+    piece: int,
+) -> None:  # pragma: no cover
+    """Add up what the gradients of weight and bias need, of one piece."""
+    start, stop = bounds(x.size, piece)
+    one, two = np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32)
+    for row in range(start, stop):
+        x_row = cut(x, row)
+        grad_row = cut(grad, row)
+        for c in range(WIDE):
+            value, slope = load(x_row[c]), load(grad_row[c])
+            slope = slope if value * scale[c] + shift[c] > 0 else np.float32(0)
+            one[c] += slope
+            two[c] += slope * (value - mean[c])
+    plain[piece], product[piece] = one, two
+    base = x.size // WIDE * WIDE
+    for c in range(x.size - base if piece == PIECES - 1 else 0):
+        value, slope = load(x[base + c]), load(grad[base + c])
+        slope = slope if value * scale[c] + shift[c] > 0 else np.float32(0)
+        plain[PIECES, c] += slope
+        product[PIECES, c] += slope * (value - mean[c])
+
+
+@njit(fastmath=FAST, cache=True, nogil=True)
+def _back_write(  # noqa: PLR0917
+    x: Any,
+    grad: Any,
+    scale: Any,
+    shift: Any,
+    slope_x: Any,
+    rest: Any,
+    out: Any,
+    piece: int,
+) -> None:  # pragma: no cover
+    """Write the gradient of the one branch, of one piece."""
+    start, stop = bounds(x.size, piece)
+    for row in range(start, stop):
+        x_row = cut(x, row)
+        grad_row = cut(grad, row)
+        out_row = cut(out, row)
+        for c in range(WIDE):
+            value, slope = load(x_row[c]), load(grad_row[c])
+            slope = slope if value * scale[c] + shift[c] > 0 else np.float32(0)
+            keep(out_row, c, slope * scale[c] + value * slope_x[c] + rest[c])
+    base = x.size // WIDE * WIDE
+    for c in range(x.size - base if piece == PIECES - 1 else 0):
+        value, slope = load(x[base + c]), load(grad[base + c])
+        slope = slope if value * scale[c] + shift[c] > 0 else np.float32(0)
+        keep(out, base + c, slope * scale[c] + value * slope_x[c] + rest[c])
+
+
+@njit(fastmath=FAST, cache=True, nogil=True)
+def _back_sums_two(  # noqa: PLR0917
+    x: Any,
+    z: Any,
+    grad: Any,
+    scale: Any,
+    other: Any,
+    shift: Any,
+    mean_x: Any,
+    mean_z: Any,
+    plain: Any,
+    of_x: Any,
+    of_z: Any,
+    piece: int,
+) -> None:  # pragma: no cover
+    """Add up what the gradients of both weights and biases need, of one piece."""
+    start, stop = bounds(x.size, piece)
+    one, two = np.zeros(WIDE, np.float32), np.zeros(WIDE, np.float32)
+    three = np.zeros(WIDE, np.float32)
+    for row in range(start, stop):
+        x_row = cut(x, row)
+        z_row = cut(z, row)
+        grad_row = cut(grad, row)
+        for c in range(WIDE):
+            a, b, slope = load(x_row[c]), load(z_row[c]), load(grad_row[c])
+            slope = slope if a * scale[c] + b * other[c] + shift[c] > 0 else np.float32(0)
+            one[c] += slope
+            two[c] += slope * (a - mean_x[c])
+            three[c] += slope * (b - mean_z[c])
+    plain[piece], of_x[piece], of_z[piece] = one, two, three
+    base = x.size // WIDE * WIDE
+    for c in range(x.size - base if piece == PIECES - 1 else 0):
+        a, b, slope = load(x[base + c]), load(z[base + c]), load(grad[base + c])
+        slope = slope if a * scale[c] + b * other[c] + shift[c] > 0 else np.float32(0)
+        plain[PIECES, c] += slope
+        of_x[PIECES, c] += slope * (a - mean_x[c])
+        of_z[PIECES, c] += slope * (b - mean_z[c])
+
+
+@njit(fastmath=FAST, cache=True, nogil=True)
+def _back_write_two(  # noqa: PLR0917
+    x: Any,
+    z: Any,
+    grad: Any,
+    scale: Any,
+    other: Any,
+    shift: Any,
+    slope_x: Any,
+    rest_x: Any,
+    slope_z: Any,
+    rest_z: Any,
+    out_x: Any,
+    out_z: Any,
+    piece: int,
+) -> None:  # pragma: no cover
+    """Write the gradients of both branches, of one piece."""
+    start, stop = bounds(x.size, piece)
+    for row in range(start, stop):
+        x_row = cut(x, row)
+        z_row = cut(z, row)
+        grad_row = cut(grad, row)
+        out_x_row = cut(out_x, row)
+        out_z_row = cut(out_z, row)
+        for c in range(WIDE):
+            a, b, slope = load(x_row[c]), load(z_row[c]), load(grad_row[c])
+            slope = slope if a * scale[c] + b * other[c] + shift[c] > 0 else np.float32(0)
+            keep(out_x_row, c, slope * scale[c] + a * slope_x[c] + rest_x[c])
+            keep(out_z_row, c, slope * other[c] + b * slope_z[c] + rest_z[c])
+    base = x.size // WIDE * WIDE
+    for c in range(x.size - base if piece == PIECES - 1 else 0):
         a, b, slope = load(x[base + c]), load(z[base + c]), load(grad[base + c])
         slope = slope if a * scale[c] + b * other[c] + shift[c] > 0 else np.float32(0)
         keep(out_x, base + c, slope * scale[c] + a * slope_x[c] + rest_x[c])

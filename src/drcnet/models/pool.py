@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
+from numba import njit, prange
 from torch import Tensor, nn
 
 from drcnet.models.kernel_memory import (
@@ -67,12 +67,12 @@ class _MaxOfPairs(torch.autograd.Function):
 
 
 @njit(fastmath=FAST, cache=True, nogil=True)
-def _pool(  # noqa: PLR0917
-    x: Any, out: Any, stars: int, length: int, channels: int, first: int, last: int
+def _pool_piece(  # noqa: PLR0917
+    x: Any, out: Any, stars: int, length: int, channels: int, piece: int
 ) -> None:  # pragma: no cover
     """Write the greater of each two neighbours."""
     half = length // 2
-    for star in range(stars * first // PIECES, stars * last // PIECES):
+    for star in range(stars * piece // PIECES, stars * (piece + 1) // PIECES):
         for pair in range(half):
             here = (star * length + 2 * pair) * channels
             a, b = x[here : here + channels], x[here + channels : here + 2 * channels]
@@ -83,13 +83,13 @@ def _pool(  # noqa: PLR0917
 
 
 @njit(fastmath=FAST, cache=True, nogil=True)
-def _back_pool(  # noqa: PLR0917
-    x: Any, grad: Any, out: Any, stars: int, length: int, channels: int, first: int, last: int
+def _back_pool_piece(  # noqa: PLR0917
+    x: Any, grad: Any, out: Any, stars: int, length: int, channels: int, piece: int
 ) -> None:  # pragma: no cover
     """Give the gradient to the greater of each two neighbours, the first where they are equal."""
     half = length // 2
     nothing = np.zeros(1, grad.dtype)[0]
-    for star in range(stars * first // PIECES, stars * last // PIECES):
+    for star in range(stars * piece // PIECES, stars * (piece + 1) // PIECES):
         for pair in range(half):
             here = (star * length + 2 * pair) * channels
             a, b = x[here : here + channels], x[here + channels : here + 2 * channels]
@@ -103,3 +103,17 @@ def _back_pool(  # noqa: PLR0917
         if length % 2:
             end = (star + 1) * length * channels
             out[end - channels : end] = nothing
+
+
+@njit(parallel=True, cache=True)
+def _pool(x: Any, out: Any, stars: int, length: int, channels: int) -> None:  # pragma: no cover
+    for piece in prange(PIECES):
+        _pool_piece(x, out, stars, length, channels, piece)
+
+
+@njit(parallel=True, cache=True)
+def _back_pool(  # noqa: PLR0917
+    x: Any, grad: Any, out: Any, stars: int, length: int, channels: int
+) -> None:  # pragma: no cover
+    for piece in prange(PIECES):
+        _back_pool_piece(x, grad, out, stars, length, channels, piece)
