@@ -63,15 +63,15 @@ LINES = {
     "hornenet-untold-noise": "as `ppca`, and a small network, subclass and parameters on top",
     "hornenet-full-noise": """told the sky and every pixel's wavelength besides: fibres on one
   grid, an error of the sky integrated over""",
-    "hornenet-believed-noise": "the same, the sky believed",
-    "hornenet-unaligned-noise": "the same, fibres left pixels apart",
-    "hornenet-linear-noise": """the same, a linear map of the components, and nothing learnt beside
-  the class""",
-    "hornenet-class-noise": "the same, its loss knows the class alone",
-    "hornenet-mixed-noise": """the same, learning from stars between two stars of its fold that are
-  next to each other on the sequence""",
-    "hornenet-wide-noise": "the same, 40 components",
-    "hornenet-plain": "the same, its training stars shown as they are only",
+    "hornenet-believed-noise": "as `hornenet-full-noise`, the sky believed",
+    "hornenet-unaligned-noise": "as `hornenet-full-noise`, fibres left pixels apart",
+    "hornenet-linear-noise": """as `hornenet-full-noise`, a linear map of the components, and
+  nothing learnt beside the class""",
+    "hornenet-class-noise": "as `hornenet-full-noise`, its loss knows the class alone",
+    "hornenet-mixed-noise": """as `hornenet-full-noise`, learning from stars between two stars of
+  its fold that are next to each other on the sequence""",
+    "hornenet-wide-noise": "as `hornenet-full-noise`, 40 components",
+    "hornenet-plain": "as `hornenet-full-noise`, its training stars shown as they are only",
     **STRIPES,
 }
 """What the lines are, in words."""

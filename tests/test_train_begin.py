@@ -78,7 +78,7 @@ def test_subclass_and_parameters_of_the_training_stars_are_read(tiny_work, tmp_p
     task = read_task(tiny_work, HORNE)
     data = load_data(task)
     rows = task.store.index.filter(pl.col("row").is_in(data.train.row.tolist())).sort("row")
-    assert data.targets.shape == (len(data.train), 4)
+    assert data.targets.shape == (len(data.train), 5)
     wanted = [float(name[1:]) if len(name) > 1 else float("nan") for name in rows["subclass"]]
     torch.testing.assert_close(
         data.targets[:, 0].double(), torch.tensor(wanted).double(), equal_nan=True
