@@ -82,7 +82,8 @@ BESIDE = {
     "limit.md": "the best possible classifier of built-in stars, and ours beside it",
     "collapse.md": """what an extraction must know of a faint stripe, and what a 2-D model is right
   about where the pipeline is wrong: traces, neighbours, cosmic rays""",
-    "estimates.md": "Teff, log g and [Fe/H]",
+    "low-snr-stripes.md": "the stripe itself against its extraction, at an earlier commit",
+    "estimates.md": "Teff, log g, [Fe/H] and radial velocity",
     "doubt.md": "probabilities, prediction sets and refusals, by S/N",
 }
 """Pages that tell more, named where they lie beside this one."""
