@@ -22,7 +22,6 @@ from drcnet.dataset.store import open_store
 from drcnet.evaluate.runs import INTERVALS
 from drcnet.evaluate.tables import to_markdown
 from drcnet.frames.velocity import topocentric_velocity
-from drcnet.instruments import load_instrument
 from drcnet.provenance import atomic_write
 from folds import find_folds
 
@@ -70,7 +69,7 @@ measured from that, and are not."""
 def measure(store, paths):
     """Literature's and measured values of the test rows of all folds."""
     parts = []
-    profile = load_instrument(stored_instrument(store))
+    profile = stored_instrument(store)
     best = pl.col("rv").sort_by("snrr").last().over("star")  # a faint visit's is off by 30 km/s
     index = store.index.with_columns(rv=best)
     index = index.with_columns(pl.Series("rv_topo", topocentric_velocity(index, profile)))

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from drcnet.config import SweepSettings, TrainSettings, settings_toml
+from drcnet.dataset.store import open_store
 from drcnet.dataset.writing import locked
 from drcnet.errors import ConfigError, RunError, StoreError, TrainingError
 from drcnet.models import MODELS
 from drcnet.sweep import plan
 from drcnet.sweep import run as sweep_run
-from drcnet.sweep.run import sweep
+from drcnet.sweep.run import _rows_of_all, sweep
 
 NETWORK = {"options": {"widths": [4, 4, 8]}, "epochs": 2}
 SMALL = SweepSettings(
@@ -332,3 +333,18 @@ def test_pupil_of_the_lines_above_it(tiny_work, tmp_path):
     assert result.failed == {}
     assert result.runs["run"].to_list() == ["rcnet-s1", "rcnet-s2", "pupil"]
     assert sweep(change(lines=lines), tiny_work, tmp_path).lines.equals(result.lines)
+
+
+def test_a_split_that_is_not_there_is_left_to_its_runs(tiny_work):
+    store = open_store(tiny_work)
+    lines = {"logreg": {"noise": (True,)}}
+    splits = ("split.parquet", "splits/none.parquet")
+    used = pl.read_parquet(tiny_work / "split.parquet").filter(
+        pl.col("part").is_in(["train", "validation"])
+    )
+    found = _rows_of_all(plan(SweepSettings(lines=lines, splits=splits)), store)
+    assert found.tolist() == sorted(used["row"].to_list())
+    alone = plan(SweepSettings(lines=lines, splits=splits[:1]))
+    plain = plan(SweepSettings(lines={"logreg": {}}, splits=splits))
+    assert _rows_of_all(alone, store) is None
+    assert _rows_of_all(plain, store) is None  # nothing is changed, nothing to read together

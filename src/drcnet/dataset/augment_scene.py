@@ -25,12 +25,12 @@ from drcnet.dataset.profiles import (
     read_geometry,
     row_reader,
     stripe_settings,
+    wavelengths,
 )
 from drcnet.dataset.store import ARMS, Store
 from drcnet.errors import StoreError
 from drcnet.stripes.cut import BAD, COSMIC
 from drcnet.stripes.flags import FiberFlag
-from drcnet.stripes.polynomial import chebyshev_basis
 from drcnet.stripes.weights import MIN_SHARE
 
 __all__ = ["NODES", "Scene", "read_scene", "read_skies"]
@@ -170,7 +170,6 @@ def read_scene(store: Store, row: NDArray[np.int64], x: NDArray[np.float32], vie
     """
     settings = stripe_settings(store)
     out = _empty(x, view)
-    kept = np.arange(settings.row_start, settings.row_stop)
     geometry = functools.cache(lambda path: read_geometry(path, settings))
     weighed = VIEWS[view][0] == "optimal"  # whose weights hold what noise was counted with
     for here, rows in by_exposure(store, row):
@@ -201,8 +200,7 @@ def read_scene(store: Store, row: NDArray[np.int64], x: NDArray[np.float32], vie
                 out["fiber_rays"][here, :, a] = haze.rays(a, summed=not weighed)
             if weighed:
                 out["excess"][here, a] = haze.excess(a)
-            basis = chebyshev_basis(kept, flat.n_wave, wave.shape[2] - 1)
-            out["wavelength"][here, a] = wave[:, a] @ basis
+            out["wavelength"][here, a] = wavelengths(wave[:, a], settings, flat.n_wave)
     _require_sky(store, row, out["keep"])
     return Scene(**{name: torch.from_numpy(values) for name, values in out.items()})
 

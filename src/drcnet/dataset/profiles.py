@@ -19,7 +19,7 @@ from drcnet.dataset.augment_light import Geometry, fiber_light, make_geometry
 from drcnet.dataset.exposure import ExposureStripes
 from drcnet.dataset.store import ARMS, Progress, Store
 from drcnet.errors import FrameError, StoreError
-from drcnet.instruments import load_instrument
+from drcnet.instruments import InstrumentProfile, load_instrument
 from drcnet.stripes.calibration_file import read_calibration
 from drcnet.stripes.polynomial import chebyshev_basis
 
@@ -73,7 +73,7 @@ def row_reader(
         if name in FLAT_ARRAYS:
             return flat()[FLAT_ARRAYS.index(name)]
         if name == ANGSTROM:
-            n_wave = load_instrument(stored_instrument(store)).n_wave
+            n_wave = stored_instrument(store).n_wave
             return wavelengths(store.read("wavelength", row), stripe_settings(store), n_wave)
         return store.read(name, row, progress=progress)
 
@@ -139,8 +139,8 @@ def wavelengths(
     return np.asarray(polynomial @ basis, dtype=np.float32)
 
 
-def stored_instrument(store: Store) -> str:
-    """Read which instrument a store is of.
+def stored_instrument(store: Store) -> InstrumentProfile:
+    """Read the instrument that a store is of.
 
     Parameters
     ----------
@@ -149,8 +149,8 @@ def stored_instrument(store: Store) -> str:
 
     Returns
     -------
-    str
-        Its profile's name.
+    InstrumentProfile
+        Its profile.
 
     Raises
     ------
@@ -158,10 +158,11 @@ def stored_instrument(store: Store) -> str:
         `prepare` did not write it down.
     """
     try:
-        return str(store.provenance["settings"]["prepare"]["instrument"])
+        name = str(store.provenance["settings"]["prepare"]["instrument"])
     except (KeyError, TypeError) as err:
         where = store.work / "provenance.json"
         raise StoreError(where, "the instrument of the stripes", str(err)) from err
+    return load_instrument(name)
 
 
 def read_profiles(

@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from drcnet.config import SimulateSettings
+from drcnet.dataset.profiles import stored_instrument
 from drcnet.dataset.store import ARMS, Store
 from drcnet.errors import SpectrumError
 from drcnet.experiments.rest_spectra import JOINT
@@ -52,7 +53,7 @@ def snr_shape(store: Store, path: Path) -> pl.DataFrame:
     """
     real = np.loadtxt(path, delimiter=",", comments="#")
     rows = store.index.filter("usable")["row"].to_numpy()
-    profile = load_instrument(store.provenance["settings"]["prepare"]["instrument"])
+    profile = stored_instrument(store)
     first = store.provenance["settings"]["prepare"]["stripes"]["row_start"]
     curves = [
         _snr_of(store, rows[k : k + _ROWS], real[:, 0], (first, profile.n_wave))
@@ -163,7 +164,7 @@ def _read_uves(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 def _mean_sky(store: Store, wave: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean sky of the store's sky fibres per angstrom, over the sensitivity."""
-    profile = load_instrument(store.provenance["settings"]["prepare"]["instrument"])
+    profile = stored_instrument(store)
     first = store.provenance["settings"]["prepare"]["stripes"]["row_start"]
     rows = store.index.filter(pl.col("usable")).head(40)["row"].to_numpy()
     sky, polynomial = store.read("sky", rows), store.read("wavelength", rows)

@@ -10,9 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from drcnet.dataset.profiles import stored_instrument
 from drcnet.dataset.store import Store
 from drcnet.frames.velocity import LIGHT_SPEED, topocentric_velocity
-from drcnet.instruments import load_instrument
 from drcnet.simulate.library import Library
 from drcnet.simulate.spectra import rest_grid
 
@@ -122,7 +122,7 @@ def from_store(store: Store, rows: NDArray[np.int64]) -> RestSpectra:
     RestSpectra
         n spectra.
     """
-    profile = load_instrument(store.provenance["settings"]["prepare"]["instrument"])
+    profile = stored_instrument(store)
     first = store.provenance["settings"]["prepare"]["stripes"]["row_start"]
     index = store.index[rows.tolist()]
     velocity = topocentric_velocity(index.with_columns(pl.col("rv").fill_nan(0.0)), profile)

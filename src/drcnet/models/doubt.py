@@ -15,12 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["COLUMNS", "SkyDoubt", "sky_columns"]
+__all__ = ["SkyDoubt", "sky_columns"]
 
 _FREE = 1e3  # prior variance of the level, in units of itself
-
-COLUMNS = 3
-"""Columns an arm: the sky, its first and its second difference."""
 
 
 def sky_columns(sky: Tensor) -> Tensor:

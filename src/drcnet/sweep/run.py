@@ -1,5 +1,6 @@
 """Train what a sweep plans, one run after the other, and put it into tables."""
 
+import contextlib
 import json
 import traceback
 from collections.abc import Callable
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from drcnet.checkpoint import read_card
 from drcnet.config import SweepSettings, settings_toml
 from drcnet.dataset.split import read_split, split_file
-from drcnet.dataset.store import Progress, open_store
-from drcnet.errors import DrcnetError, RunError
+from drcnet.dataset.store import Progress, Store, open_store
+from drcnet.errors import DrcnetError, RunError, StoreError
 from drcnet.evaluate.runs import read_run
 from drcnet.evaluate.tables import write_ecsv
 from drcnet.provenance import atomic_write, digest, make_provenance
@@ -60,7 +61,7 @@ def sweep(
     *,
     page: Path | None = None,
     finished_only: bool = False,
-    keep_bytes: int | None = None,
+    keep_bytes: int = _KEPT,
     progress: Progress | None = None,
     report: Callable[[str], None] | None = None,
 ) -> SweepResult:
@@ -84,8 +85,8 @@ def sweep(
     finished_only : bool
         Train nothing: tables of the runs that are there, whatever making of the store they were
         trained on (the page says so where there are several), the others named on the page.
-    keep_bytes : int, optional
-        Memory for what one run reads and another may use; none: 2e9. With some 250 kB for each
+    keep_bytes : int, default 2e9
+        Memory for what one run reads and another may use. With some 250 kB for each
         row of all splits together, and as much again, what surrounds spectra is read once for
         all folds.
     progress : callable, optional
@@ -109,9 +110,9 @@ def sweep(
     """
     planned, runs = plan(settings), Path(runs)
     _check_folders(planned, runs)
-    open_store(work)
+    store = open_store(work)
     finished: list[Finished] = []
-    parts = Parts(_KEPT if keep_bytes is None else keep_bytes, _rows_of_all(planned, work))
+    parts = Parts(keep_bytes, None if finished_only else _rows_of_all(planned, store))
     pending = [run for run in planned if finished_only and not _is_there(runs / run.name)]
     planned = [run for run in planned if run not in pending]
     for number, run in enumerate(planned):
@@ -127,17 +128,17 @@ def sweep(
     return _write(settings, finished, runs, page, [run.name for run in pending])
 
 
-def _rows_of_all(planned: list[Planned], work: Path | str) -> NDArray[np.int64] | None:
-    """Rows that runs on several splits learn from; none where one split is all."""
-    names = {run.settings.split for run in planned}
-    if len(names) < 2 or not isinstance(open_store(work).work, Path):
+def _rows_of_all(planned: list[Planned], store: Store) -> NDArray[np.int64] | None:
+    """Rows that changed stars of several splits have; none where one split is all."""
+    names = {run.settings.split for run in planned if run.settings.augment.active}
+    if len(names) < 2 or not isinstance(store.work, Path):
         return None
     parts = pl.col("part").is_in(["train", "validation"])
     found = []
     for name in names:
-        path = split_file(Path(work), name)
-        if path.is_file():  # else its runs will say so
-            found.append(read_split(path).filter(parts)["row"].to_numpy())
+        with contextlib.suppress(StoreError):  # the runs of a split that is not there say so
+            split = read_split(split_file(store.work, name))
+            found.append(split.filter(parts)["row"].to_numpy())
     return np.unique(np.concatenate(found)).astype(np.int64) if found else None
 
 

@@ -23,7 +23,7 @@ from drcnet.dataset.loader import (
     normalize_rows,
     see,
 )
-from drcnet.dataset.profiles import row_reader, stored_instrument
+from drcnet.dataset.profiles import row_reader
 from drcnet.dataset.reading import Reading, part_bytes
 from drcnet.dataset.remote import RemotePath
 from drcnet.dataset.split import read_split, some_stars, split_digest, split_file
@@ -326,7 +326,7 @@ def _targets(task: Task, train: Samples) -> torch.Tensor:
         return torch.empty(0)
     known = task.store.index[train.row.tolist()]
     if _VELOCITY in task.entry.targets and {"rv", "ra", "dec", "lmjm"} <= set(known.columns):
-        profile = load_instrument(stored_instrument(task.store))
+        profile = load_instrument(task.prepared["instrument"])
         known = known.with_columns(pl.Series(_VELOCITY, topocentric_velocity(known, profile)))
     columns = []
     for name in task.entry.targets:
