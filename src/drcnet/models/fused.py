@@ -89,6 +89,7 @@ def _applies(norms: tuple[Norm, ...], inputs: tuple[Tensor, ...]) -> bool:
         all(norm.training and norm.affine for norm in norms)
         and kernels_apply(first)
         and WIDE % first.shape[1] == 0
+        and first.numel() % WIDE == 0
         and first.numel() // first.shape[1] > 1
         and any(is_channels_last(x) for x in inputs)
         and all(x.dtype == first.dtype and x.shape == first.shape for x in inputs)

@@ -1,8 +1,8 @@
 """Numbers as they lie in memory, and threads that share a kernel's work: for compiled kernels.
 
 Arrays are channels-last tensors, flat; bfloat16 as its bits. A wide row of `WIDE` numbers holds
-the channels of some places one after the other. Work is cut into `PIECES`, which any number of
-threads share.
+the channels of some places one after the other; arrays are whole rows. Work is cut into `PIECES`,
+which any number of threads share.
 """
 
 from collections.abc import Callable
@@ -256,9 +256,9 @@ def gather(kernel: Callable[..., None], count: int, *arrays: Any) -> list[NDArra
 
     Returns
     -------
-    list of ndarray, shape (PIECES + 1, WIDE)
+    list of ndarray, shape (PIECES, WIDE)
         Filled.
     """
-    partial = [np.zeros((PIECES + 1, WIDE), np.float32) for _ in range(count)]
+    partial = [np.zeros((PIECES, WIDE), np.float32) for _ in range(count)]
     run(kernel, *arrays, *partial)
     return partial

@@ -33,9 +33,9 @@ def sums(x: Any, origin: Any, total: Any, squares: Any) -> None:  # pragma: no c
         What the convolution gave: the one branch.
     origin : ndarray, shape (WIDE,)
         Taken off first, near the mean.
-    total : ndarray, shape (PIECES + 1, WIDE)
+    total : ndarray, shape (PIECES, WIDE)
         Filled: sums of values.
-    squares : ndarray, shape (PIECES + 1, WIDE)
+    squares : ndarray, shape (PIECES, WIDE)
         Filled: sums of squares.
     """
     for piece in prange(PIECES):
@@ -104,9 +104,9 @@ def back_sums(  # noqa: PLR0917
         Added to the sum, before ReLU.
     mean : ndarray, shape (WIDE,)
         Mean of `x`.
-    plain : ndarray, shape (PIECES + 1, WIDE)
+    plain : ndarray, shape (PIECES, WIDE)
         Filled: sums of the gradient that ReLU lets through, g.
-    product : ndarray, shape (PIECES + 1, WIDE)
+    product : ndarray, shape (PIECES, WIDE)
         Filled: sums of g (x - mean).
     """
     for piece in prange(PIECES):
@@ -174,11 +174,11 @@ def back_sums_two(  # noqa: PLR0917
         Mean of `x`.
     mean_z : ndarray, shape (WIDE,)
         Mean of `z`.
-    plain : ndarray, shape (PIECES + 1, WIDE)
+    plain : ndarray, shape (PIECES, WIDE)
         Filled: sums of the gradient that ReLU lets through, g.
-    of_x : ndarray, shape (PIECES + 1, WIDE)
+    of_x : ndarray, shape (PIECES, WIDE)
         Filled: sums of g (x - mean_x).
-    of_z : ndarray, shape (PIECES + 1, WIDE)
+    of_z : ndarray, shape (PIECES, WIDE)
         Filled: sums of g (z - mean_z).
     """
     for piece in prange(PIECES):
@@ -235,9 +235,8 @@ def back_write_two(  # noqa: PLR0917
         )
 
 
-# Each kernel has two loops: over wide rows, and over what does not fill one. Rows are cut out
-# first: of a cut the compiler knows length and beginning, and takes many numbers at once (8 times
-# faster).
+# Rows are cut out first: of a cut the compiler knows length and beginning, and takes many numbers
+# at once (8 times faster).
 # Sums are gathered in arrays that nothing else can point to.
 
 
@@ -253,11 +252,6 @@ def _sums(x: Any, origin: Any, total: Any, squares: Any, piece: int) -> None:  #
             one[c] += value
             two[c] += value * value
     total[piece], squares[piece] = one, two
-    base = x.size // WIDE * WIDE
-    for c in range(x.size - base if piece == PIECES - 1 else 0):
-        value = load(x[base + c]) - origin[c]
-        total[PIECES, c] += value
-        squares[PIECES, c] += value * value
 
 
 @njit(fastmath=FAST, cache=True, nogil=True)
@@ -271,11 +265,6 @@ def _write(x: Any, scale: Any, shift: Any, out: Any, piece: int) -> None:  # pra
             value = load(x_row[c]) * scale[c] + shift[c]
             value = np.float32(0) if value < 0 else value
             keep(out_row, c, value)
-    base = x.size // WIDE * WIDE
-    for c in range(x.size - base if piece == PIECES - 1 else 0):
-        value = load(x[base + c]) * scale[c] + shift[c]
-        value = np.float32(0) if value < 0 else value
-        keep(out, base + c, value)
 
 
 @njit(fastmath=FAST, cache=True, nogil=True)
@@ -292,11 +281,6 @@ def _write_sum(  # noqa: PLR0917
             value = load(x_row[c]) * scale[c] + load(z_row[c]) * other[c] + shift[c]
             value = np.float32(0) if value < 0 else value
             keep(out_row, c, value)
-    base = x.size // WIDE * WIDE
-    for c in range(x.size - base if piece == PIECES - 1 else 0):
-        value = load(x[base + c]) * scale[c] + load(z[base + c]) * other[c] + shift[c]
-        value = np.float32(0) if value < 0 else value
-        keep(out, base + c, value)
 
 
 @njit(fastmath=FAST, cache=True, nogil=True)
@@ -322,12 +306,6 @@ def _back_sums(  # noqa: PLR0917
             one[c] += slope
             two[c] += slope * (value - mean[c])
     plain[piece], product[piece] = one, two
-    base = x.size // WIDE * WIDE
-    for c in range(x.size - base if piece == PIECES - 1 else 0):
-        value, slope = load(x[base + c]), load(grad[base + c])
-        slope = slope if value * scale[c] + shift[c] > 0 else np.float32(0)
-        plain[PIECES, c] += slope
-        product[PIECES, c] += slope * (value - mean[c])
 
 
 @njit(fastmath=FAST, cache=True, nogil=True)
@@ -351,11 +329,6 @@ def _back_write(  # noqa: PLR0917
             value, slope = load(x_row[c]), load(grad_row[c])
             slope = slope if value * scale[c] + shift[c] > 0 else np.float32(0)
             keep(out_row, c, slope * scale[c] + value * slope_x[c] + rest[c])
-    base = x.size // WIDE * WIDE
-    for c in range(x.size - base if piece == PIECES - 1 else 0):
-        value, slope = load(x[base + c]), load(grad[base + c])
-        slope = slope if value * scale[c] + shift[c] > 0 else np.float32(0)
-        keep(out, base + c, slope * scale[c] + value * slope_x[c] + rest[c])
 
 
 @njit(fastmath=FAST, cache=True, nogil=True)
@@ -388,13 +361,6 @@ def _back_sums_two(  # noqa: PLR0917
             two[c] += slope * (a - mean_x[c])
             three[c] += slope * (b - mean_z[c])
     plain[piece], of_x[piece], of_z[piece] = one, two, three
-    base = x.size // WIDE * WIDE
-    for c in range(x.size - base if piece == PIECES - 1 else 0):
-        a, b, slope = load(x[base + c]), load(z[base + c]), load(grad[base + c])
-        slope = slope if a * scale[c] + b * other[c] + shift[c] > 0 else np.float32(0)
-        plain[PIECES, c] += slope
-        of_x[PIECES, c] += slope * (a - mean_x[c])
-        of_z[PIECES, c] += slope * (b - mean_z[c])
 
 
 @njit(fastmath=FAST, cache=True, nogil=True)
@@ -426,9 +392,3 @@ def _back_write_two(  # noqa: PLR0917
             slope = slope if a * scale[c] + b * other[c] + shift[c] > 0 else np.float32(0)
             keep(out_x_row, c, slope * scale[c] + a * slope_x[c] + rest_x[c])
             keep(out_z_row, c, slope * other[c] + b * slope_z[c] + rest_z[c])
-    base = x.size // WIDE * WIDE
-    for c in range(x.size - base if piece == PIECES - 1 else 0):
-        a, b, slope = load(x[base + c]), load(z[base + c]), load(grad[base + c])
-        slope = slope if a * scale[c] + b * other[c] + shift[c] > 0 else np.float32(0)
-        keep(out_x, base + c, slope * scale[c] + a * slope_x[c] + rest_x[c])
-        keep(out_z, base + c, slope * other[c] + b * slope_z[c] + rest_z[c])
