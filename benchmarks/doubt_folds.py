@@ -34,9 +34,10 @@ STORY = """
 not seen it, whose temperature and thresholds come from that fold's validation stars, faded. 95%
 intervals are from a bootstrap over stars.
 
-*ECE*: expected calibration error, debiased, before → after calibration. *perfect*: what a model
-whose probabilities come true would show here in 95% of cases: the rows of one star are right or
-wrong together, so that {stars} stars do not show an error much smaller than that. *covered*: share
+*ECE*: expected calibration error, before → after calibration: root mean square over {bins} bins of
+equally many rows, freed of the bins' noise. The rows of one star are right or wrong together, so
+that noise is that of {stars} stars, not of the rows. *perfect*: what a model whose probabilities
+come true would show here in 95% of cases; no smaller error can be told from none. *covered*: share
 of rows whose prediction set holds the true class; {promised:.0%} are promised.
 """
 
@@ -77,7 +78,7 @@ def perfect_error(p, star, bins, rng, draws=200):
     for _ in range(draws):
         chance = rng.random(place.max() + 1)[place]
         truth = np.minimum((chance[:, None] > ladder).sum(axis=1), p.shape[1] - 1)
-        found.append(debiased_calibration_error(truth, p, bins))
+        found.append(debiased_calibration_error(truth, p, bins, place))
     return float(np.percentile(found, 95))
 
 
@@ -99,7 +100,7 @@ def promise_lines(line, found, settings):
         was, now, sets, true = before[here], after[here], inside[here], truth[here]
         covered = sets[np.arange(len(true)), true]
         share, low, high = share_over_stars(covered, star[here], settings, rng)
-        errors = [debiased_calibration_error(true, p, bins) for p in (was, now)]
+        errors = [debiased_calibration_error(true, p, bins, star[here]) for p in (was, now)]
         limit = perfect_error(now, star[here], bins, rng)
         nll = [negative_log_likelihood(true, p) for p in (was, now)]
         kept[name] = (errors[1], limit, share, low, high)
@@ -168,7 +169,10 @@ def page(args, lines):
     command = f"python benchmarks/doubt_folds.py FGK RUNS --lines {' '.join(lines)}"
     if args.kind != "large":
         command += f" --kind {args.kind}"
-    story = STORY.format(kind=args.kind, folds=args.folds, stars=stars, promised=promised)
+    bins = settings.reliability_bins
+    story = STORY.format(
+        kind=args.kind, folds=args.folds, stars=stars, promised=promised, bins=bins
+    )
     parts = [
         "# Do probabilities keep their promises?",
         f"    {command} --page docs/results/doubt.md\n\nwrites this page, prose and all.",

@@ -67,6 +67,8 @@ LINES = {
     "hornenet-unaligned-noise": "as `hornenet-full-noise`, fibres left pixels apart",
     "hornenet-linear-noise": """as `hornenet-full-noise`, a linear map of the components, and
   nothing learnt beside the class""",
+    "hornenet-mean-noise": """as `hornenet-full-noise`, classes read off the mean of what noise
+  leaves open""",
     "hornenet-class-noise": "as `hornenet-full-noise`, its loss knows the class alone",
     "hornenet-mixed-noise": """as `hornenet-full-noise`, learning from stars between two stars of
   its fold that are next to each other on the sequence""",

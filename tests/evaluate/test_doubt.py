@@ -123,3 +123,21 @@ def test_debiased_error_of_perfect_probabilities_is_near_zero(rng):
     wrong = np.tile([0.9, 0.05, 0.05], (4000, 1))
     truth = (rng.random(4000) > 0.6).astype(int)  # right 60% of the time
     assert debiased_calibration_error(truth, wrong, 10) == pytest.approx(0.3, abs=0.03)
+
+
+def test_rows_of_one_star_are_no_witnesses_of_their_own(rng):
+    """Perfect probabilities, but each star has 20 rows that are right or wrong together."""
+    of_rows, of_stars = [], []
+    for _ in range(40):
+        p = rng.dirichlet([1.0, 1.0, 1.0], 100)
+        truth = (rng.random((100, 1)) > p.cumsum(axis=1)).sum(axis=1)
+        many, label, star = (np.repeat(part, 20, axis=0) for part in (p, truth, np.arange(100)))
+        of_rows.append(debiased_calibration_error(label, many, 10))
+        of_stars.append(debiased_calibration_error(label, many, 10, star))
+    assert np.median(of_rows) > 0.1
+    assert np.median(of_stars) < 0.05
+    wrong = np.tile([0.9, 0.05, 0.05], (4000, 1))
+    truth = np.repeat((rng.random(200) > 0.6).astype(int), 20)
+    found = debiased_calibration_error(truth, wrong, 10, np.repeat(np.arange(200), 20))
+    assert found == pytest.approx(0.3, abs=0.1)
+    assert np.isfinite(debiased_calibration_error(truth, wrong, 10, np.zeros(4000)))

@@ -38,21 +38,26 @@ def test_it_is_the_posterior_with_the_columns_as_components():
     ivar = 0.01 + torch.rand(4, 2, WAVE, generator=generator, dtype=torch.float64)
     columns, prior = sky_columns(sky), torch.full((2, 3), 0.05**2, dtype=torch.float64)
     found = posterior_components(light, ivar, mean, basis, variance, SkyDoubt(columns, prior))
-    torch.testing.assert_close(found, c, atol=0.02, rtol=0)
+    torch.testing.assert_close(found.mean, c, atol=0.02, rtol=0)
     # by hand, for one star at the level that it found
     level = torch.full((2, 1), 100.0, dtype=torch.float64)
     weight = ivar[0] * level**2
     weight = (weight / (1 + 1e-4 * weight)).flatten()
-    wide = torch.zeros(2 * WAVE, C + 6, dtype=torch.float64)
+    wide = torch.zeros(2 * WAVE, C + 8, dtype=torch.float64)
     wide[:, :C] = basis
+    star = mean + (c[0] @ basis.T).view(2, WAVE)
     for arm in range(2):
         rows = slice(arm * WAVE, (arm + 1) * WAVE)
         wide[rows, C + 3 * arm : C + 3 * arm + 3] = columns[0, arm].T / 100
+        wide[rows, C + 6 + arm] = star[arm]  # its level is free
     precision = wide.T @ (weight[:, None] * wide)
-    precision += torch.diag(1 / torch.cat([variance, prior.flatten()]))
+    precision += torch.diag(1 / torch.cat([variance, prior.flatten(), torch.full((2,), 1e3)]))
     rest = (light[0] / level - mean).flatten()
     wanted = torch.linalg.solve(precision, wide.T @ (weight * rest))[:C]
-    torch.testing.assert_close(found[0], wanted, atol=3e-3, rtol=0)
+    torch.testing.assert_close(found.mean[0], wanted, atol=3e-3, rtol=0)
+    covariance = torch.linalg.inv(found.precision[0])
+    wanted = torch.linalg.inv(precision)[:C, :C]
+    torch.testing.assert_close(covariance, wanted, atol=1e-6, rtol=0.02)
 
 
 def test_a_sky_that_is_hardly_doubted_is_believed():
@@ -61,9 +66,8 @@ def test_a_sky_that_is_hardly_doubted_is_believed():
     ivar = torch.ones_like(light)
     doubt = SkyDoubt(sky_columns(sky), torch.full((2, 3), 1e-16, dtype=torch.float64))
     plain = posterior_components(light, ivar, mean, basis, variance)
-    torch.testing.assert_close(
-        posterior_components(light, ivar, mean, basis, variance, doubt), plain, atol=1e-3, rtol=0
-    )
+    found = posterior_components(light, ivar, mean, basis, variance, doubt)
+    torch.testing.assert_close(found.mean, plain.mean, atol=1e-3, rtol=0)
 
 
 def test_an_unknown_sky_takes_no_part():
@@ -71,8 +75,7 @@ def test_an_unknown_sky_takes_no_part():
     light, nothing = torch.full((2, 2, WAVE), 100.0).double(), torch.zeros(2, 2, WAVE).double()
     doubt = SkyDoubt(sky_columns(nothing), torch.full((2, 3), 1e-4, dtype=torch.float64))
     found = posterior_components(light, torch.ones_like(light), mean, basis, variance, doubt)
-    assert torch.isfinite(found).all()
-    assert torch.equal(
-        posterior_components(light, nothing, mean, basis, variance, doubt),
-        torch.zeros(2, C).double(),
-    )
+    assert torch.isfinite(found.mean).all()
+    found = posterior_components(light, nothing, mean, basis, variance, doubt)
+    assert torch.equal(found.mean, torch.zeros(2, C).double())
+    assert torch.equal(found.precision, torch.diag(1 / variance).expand(2, -1, -1))

@@ -76,6 +76,40 @@ def test_it_is_less_sure_of_a_star_before_a_brighter_sky(model):
     assert doubtful < sure - 0.1
 
 
+def sequence(n, seed, noise):
+    """Spectra of two normal components, the first of which tells the class; seen faint as well."""
+    generator = torch.Generator().manual_seed(seed)
+    wave = torch.arange(WAVE) / WAVE
+    shapes = torch.stack([torch.sin(40 * wave), torch.sin(29 * wave)])
+    c = torch.randn(n, 2, generator=generator)
+    star = (100 + 10 * c @ shapes)[:, None].expand(n, 2, WAVE)
+    light = star + noise * torch.randn(n, 2, WAVE, generator=generator)
+    label = (c[:, 0] > -0.5).long() + (c[:, 0] > 0.5)
+    return torch.stack([light, torch.full_like(light, noise**-2.0)], dim=2), label
+
+
+def test_of_all_that_noise_leaves_open_it_is_as_sure_as_it_is_right():
+    """Of the mean alone it is too sure of faint stars, and not sure enough of bright ones."""
+    nothing = torch.empty(600, 0)
+    shown = [(*sequence(600, 1, noise), nothing) for noise in (1.0, 100.0)]
+    off = []
+    for points in (0, 64):
+        torch.manual_seed(1)
+        model = build_model(
+            "hornenet", CLASSES, n_spatial=2, n_wave=WAVE, components=4, points=points
+        )
+        model.begin(shown, seed=1)
+        for noise in (1.0, 200.0):
+            x, label = sequence(2000, 2, noise)
+            with torch.no_grad():
+                p = model.eval()(x).softmax(1)
+            off.append(float(p.amax(1).mean() - (p.argmax(1) == label).double().mean()))
+    of_mean, of_all = off[:2], off[2:]
+    assert of_mean[1] > 0.05
+    assert abs(of_all[1]) < 0.03
+    assert abs(of_all[0]) < abs(of_mean[0])
+
+
 def test_the_same_beginning_gives_the_same_weights(model):
     again = begun()
     assert all(torch.equal(v, again.state_dict()[k]) for k, v in model.state_dict().items())
@@ -124,6 +158,8 @@ def test_unknown_subclasses_and_parameters_teach_nothing(model):
         ({"n_spatial": 34, "told": True, "flat": True}, "views of their own"),
         ({"sky_error": -1.0}, "'sky_error'"),
         ({"mixed": -1.0}, "'mixed'"),
+        ({"points": 38}, "even and at least 40, got 38"),
+        ({"points": 63}, "even and at least 40, got 63"),
         ({"n_spatial": 12, "flat": True}, "3 rows for each of at least 3 pixels, and a sky"),
         ({"tune": -1.0}, "'tune'"),
     ],
@@ -197,7 +233,7 @@ def test_a_wrong_sky_moves_a_star_less_where_it_is_doubted():
         model = told_model(x, label, velocity, sky_error=doubt)
         with torch.no_grad():
             apart = model._components(wrong) - model._components(right)
-        moved.append(float(apart[:, :6].norm()))
+        moved.append(float(apart[:, 0, :6].norm()))
     assert moved[1] < 0.5 * moved[0]
 
 

@@ -1,5 +1,7 @@
 """Are the probabilities true? Reliability table, expected calibration error, NLL, Brier score."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -84,7 +86,10 @@ def expected_calibration_error(
 
 
 def debiased_calibration_error(
-    truth: NDArray[np.int64], p: NDArray[np.float64], bins: int = 10
+    truth: NDArray[np.int64],
+    p: NDArray[np.float64],
+    bins: int = 10,
+    star: NDArray[Any] | None = None,
 ) -> float:
     """Root mean square distance between confidence and accuracy, freed of the bins' own noise.
 
@@ -96,26 +101,36 @@ def debiased_calibration_error(
         Probabilities; the highest one is the confidence.
     bins : int
         Bins of equally many rows; fewer where a bin would hold fewer than two.
+    star : ndarray, shape (n,), optional
+        The star of each row. The rows of a star are right or wrong together, so that a bin's
+        noise is that of its stars: the variance of a mean over clusters (Cochran 1977, Sampling
+        Techniques, section 9A). Without it every row counts as a star of its own.
 
     Returns
     -------
     float
         0 to 1 (Kumar, Liang & Ma 2019, NeurIPS 32, section 4: each bin's squared distance less
-        the variance of its accuracy); 0 where no more than noise is left. NaN where there are
-        fewer than two rows or no probabilities. The plain error of perfect probabilities grows
-        as the square root of bins over rows; this one stays near 0.
+        its variance); 0 where no more than noise is left. NaN where there are fewer than two rows
+        or no probabilities. The plain error of perfect probabilities grows as the square root of
+        bins over stars; this one stays near 0.
     """
     good = np.isfinite(p).all(axis=1)
     if good.sum() < 2:
         return np.nan
     confidence = p[good].max(axis=1)
-    right = (p[good].argmax(axis=1) == truth[good]).astype(float)
+    apart = confidence - (p[good].argmax(axis=1) == truth[good])
+    who = (np.arange(len(p)) if star is None else np.asarray(star))[good]
     order = np.argsort(confidence, kind="stable")
     total = 0.0
     for part in np.array_split(order, min(bins, len(order) // 2)):
-        accuracy = right[part].mean()
-        noise = accuracy * (1 - accuracy) / (len(part) - 1)
-        total += len(part) * ((confidence[part].mean() - accuracy) ** 2 - noise)
+        mean = apart[part].mean()
+        names, place = np.unique(who[part], return_inverse=True)
+        count = len(names)
+        if count < 2:
+            continue  # one star's rows: nothing tells their error from its luck
+        by_star = np.bincount(place, apart[part] - mean)
+        noise = (by_star**2).sum() / len(part) ** 2 * count / (count - 1)
+        total += len(part) * (mean**2 - noise)
     return float(np.sqrt(max(total / len(order), 0.0)))
 
 

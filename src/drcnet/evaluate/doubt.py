@@ -221,7 +221,7 @@ def _scores(rows: pl.DataFrame, run: Run, bins: int) -> dict[str, float | None]:
         "nll": negative_log_likelihood(truth, p),
         "brier": brier_score(truth, p),
         "ece": expected_calibration_error(truth, p, bins),
-        "ece_debiased": debiased_calibration_error(truth, p, bins),
+        "ece_debiased": debiased_calibration_error(truth, p, bins, rows["star"].to_numpy()),
         "aurc": area_under_risk(p.max(axis=1), p.argmax(axis=1) == truth),
     }
 

@@ -16,7 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
-__all__ = ["Collapse", "Extracted", "block_sum", "weigh"]
+__all__ = ["SPECTRA", "TOLD", "Collapse", "Extracted", "block_sum", "rows_of_input", "weigh"]
+
+SPECTRA = 2
+"""Rows of an input that is extracted already: light and inverse variance."""
+
+TOLD = 2
+"""Rows more of it where sky and wavelengths are told; a stripe has its sky, and gets one more."""
 
 _TINY = 1e-12
 _START = 1e-3  # spread of weights that begin at almost nothing
@@ -174,3 +180,38 @@ def _along(x: Tensor, size: int) -> Tensor:
     """Interpolate blocks to pixels, (N, 2, S, B) to (N, 2, S, L)."""
     flat = interpolate(x.flatten(0, 1), size=size, mode="linear", align_corners=False)
     return flat.unflatten(0, x.shape[:2])
+
+
+def rows_of_input(n_spatial: int, *, flat: bool, told: bool) -> int:
+    """Count an input's rows without what is told besides.
+
+    Parameters
+    ----------
+    n_spatial : int
+        All rows.
+    flat : bool
+        The flat's profile and neighbours are among them.
+    told : bool
+        Wavelengths are among them, and in spectra the sky.
+
+    Returns
+    -------
+    int
+        `SPECTRA` of spectra, else those of the stripe, its sky and what the flat says.
+
+    Raises
+    ------
+    ValueError
+        No view has so many.
+    """
+    if told and flat:
+        raise ValueError("'told' and 'flat' of hornenet are views of their own, got both")
+    spectra = n_spatial == SPECTRA + (TOLD if told else 0)
+    rows = SPECTRA if spectra else n_spatial - told
+    if flat and (n_spatial < 10 or n_spatial % 3 != 1):
+        wanted = "3 rows for each of at least 3 pixels, and a sky"
+        raise ValueError(f"'n_spatial' must be {wanted}, got {n_spatial}")
+    if rows < 4 and not spectra:
+        wanted = "at least 3 pixels and a sky, or 2 for spectra; and 1 or 2 more where 'told'"
+        raise ValueError(f"'n_spatial' must be {wanted}, got {n_spatial}")
+    return rows

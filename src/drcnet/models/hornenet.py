@@ -4,8 +4,9 @@
               Horne 1986, from the        on one   of the spectrum's    classes; on the way
               stripe (`.collapse`), or    grid of  components, given    the subclass, Teff,
               the flat (`.mended`)        wave-    the noise (`.ppca`)  log g, [Fe/H] and the
-                                          lengths  and a doubtful sky   radial velocity
-                                          (`.align`)      (`.doubt`)
+                                          lengths  and a doubtful sky   radial velocity; asked
+                                          (`.align`)   (`.doubt`)       of all that the noise
+                                                                        allows (`.possible`)
 
 A network that starts anywhere has to find out from a few hundred stars what has been known since
 long: that pixels are weighed by their noise, that lines are judged over their whole length and
@@ -28,17 +29,18 @@ from torch import Tensor, nn
 
 from drcnet.models.align import Align, Spectra
 from drcnet.models.classical import fit_logit
-from drcnet.models.collapse import Collapse, Extracted
+from drcnet.models.collapse import SPECTRA, TOLD, Collapse, Extracted, rows_of_input
 from drcnet.models.doubt import SkyDoubt, sky_columns
 from drcnet.models.mended import MendedCollapse
 from drcnet.models.ordered import (
     Found,
     OrderedHead,
     next_on_sequence,
-    scaled,
+    parameter_loss,
     subclass_loss,
     unscaled,
 )
+from drcnet.models.possible import draw_components, fit_expected_logit, normal_points
 from drcnet.models.ppca import (
     bright_stars,
     known_spectra,
@@ -49,8 +51,6 @@ from drcnet.models.unlabelled import Components, refine_components
 
 __all__ = ["HorneNet"]
 
-_SPECTRA = 2  # rows of an input that is extracted already
-_TOLD = 2  # rows more where sky and wavelengths are told
 _ROWS = 8  # stars whose stripes stay in a core's cache together
 _START = 1e-2
 _SKY_SHAPE = (1.0, 2.5, 4.0)  # of errors in the sky, its first and its second difference
@@ -100,6 +100,9 @@ class HorneNet(nn.Module):
         Weight of the subclass in the loss; 0 for none.
     parameters : float, default 0.1
         Weight of Teff, log g, [Fe/H] and velocity in the loss, where they are known; 0 for none.
+    points : int, default 64
+        Points of what noise leaves open that the head is asked about (`drcnet.models.possible`):
+        even and at least 2 C; 0: its mean alone, as if that were known.
     mixed : float, default 0
         Learn from stars between two stars that are next to each other on the sequence, in a share
         drawn from Beta(mixed, mixed) for each batch; 0: from the stars themselves.
@@ -131,10 +134,11 @@ class HorneNet(nn.Module):
         tune: float = 0.003,
         ordered: float = 0.3,
         parameters: float = 0.1,
+        points: int = 64,
         mixed: float = 0.0,
     ) -> None:
         super().__init__()
-        rows = _check_rows(n_spatial, flat=flat, told=told)
+        rows = rows_of_input(n_spatial, flat=flat, told=told)
         numbers = {
             "hidden": hidden,
             "tune": tune,
@@ -155,7 +159,7 @@ class HorneNet(nn.Module):
         self.told = told
         self.estimates = ("teff", "logg", "feh", *(("rv_topo",) if told and aligned else ()))
         self.collapse: Collapse | MendedCollapse | None = None
-        if rows != _SPECTRA:
+        if rows != SPECTRA:
             self.collapse = (MendedCollapse if flat else Collapse)(learned=learned)
         self.align = Align(n_wave) if told and aligned else None
         self.doubts = bool(told and sky_error)
@@ -165,6 +169,7 @@ class HorneNet(nn.Module):
         self.register_buffer("mean", torch.ones(2, n_wave))
         self.register_buffer("basis", basis)
         self._hold("log_variance", torch.zeros(components), tune)
+        self.register_buffer("points", normal_points(points, components))
         self.tune = tune
         if tune:
             self.moved = nn.Parameter(torch.zeros(1 + components, 2, n_wave))
@@ -242,10 +247,7 @@ class HorneNet(nn.Module):
         if self.ordered:
             total = total + self.ordered * subclass_loss(found, label, targets[:, 0])
         if self.parameters_weight:
-            wanted = scaled(targets[:, 1:])[:, : len(self.estimates)]
-            known = torch.isfinite(wanted)
-            apart = torch.where(known, found.parameters - wanted.nan_to_num(), 0.0)
-            total = total + self.parameters_weight * (apart**2).sum() / known.sum().clamp(min=1)
+            total = total + self.parameters_weight * parameter_loss(found, targets[:, 1:])
         return total
 
     @torch.no_grad()
@@ -294,15 +296,20 @@ class HorneNet(nn.Module):
         self.log_variance[:count].copy_(torch.from_numpy(np.log(variance)))
         self.log_variance[count:] = float(np.log(variance[-1] * _START))
         device = self.get_buffer("mean").device
-        z = torch.cat([self._posterior(one.to(device)).cpu() for one in some])
-        z = z[:, : len(self.log_variance)]
-        classes = torch.cat(labels)
-        learnt = fit_logit(
-            z.numpy(), classes.numpy(), seed=seed, balanced=False, inverse=self.penalty_inverse
+        draws = torch.cat([self._posterior(one.to(device)).cpu() for one in some])
+        self._begin_head(
+            draws[..., : self.head.components], torch.cat(labels), torch.cat(targets), seed
         )
-        self.head.direct.weight.copy_(torch.from_numpy(learnt["weight"]))
-        self.head.direct.bias.copy_(torch.from_numpy(learnt["bias"]))
-        self.head.begin(z, classes, torch.cat(targets))
+
+    def _begin_head(self, draws: Tensor, label: Tensor, targets: Tensor, seed: int) -> None:
+        z, penalty = draws.mean(1), self.penalty_inverse
+        learnt = fit_logit(z.numpy(), label.numpy(), seed=seed, balanced=False, inverse=penalty)
+        weight, bias = torch.from_numpy(learnt["weight"]), torch.from_numpy(learnt["bias"])
+        if draws.shape[1] > 1:
+            weight, bias = fit_expected_logit(draws, label, weight, bias, inverse=penalty)
+        self.head.direct.weight.copy_(weight)
+        self.head.direct.bias.copy_(bias)
+        self.head.begin(z, label, targets)
 
     @torch.no_grad()
     def estimate(self, x: Tensor) -> Tensor:
@@ -335,7 +342,7 @@ class HorneNet(nn.Module):
         light, ivar = self._extract(x)
         if not self.told:
             return Spectra(light, ivar, light.new_zeros(len(x), 0))
-        sky = torch.where(ivar > 0, x[:, :, -_TOLD], 0.0).nan_to_num()
+        sky = torch.where(ivar > 0, x[:, :, -TOLD], 0.0).nan_to_num()
         if self.align is None:
             return Spectra(light, ivar, sky)
         ivar, light, sky = self.align(x[:, :, -1], ivar, light, sky)
@@ -358,9 +365,10 @@ class HorneNet(nn.Module):
         return (stripe, *x[:, :, self.across + 1 :].chunk(2, dim=2)) if self.flat else (stripe,)
 
     def _posterior(self, seen: Spectra) -> Tensor:
-        """Posterior means in units of the components' spread, and how much is known, (N, C + 2).
+        """What the components may be, in units of their spread, and how much is known.
 
-        The last two are the logarithms of the S/N of both arms, near 0 for S/N 10 a pixel.
+        (N, M, C + 2); the last two are the logarithms of the S/N of both arms, near 0 for S/N 10 a
+        pixel.
         """
         variance = self.log_variance.exp()
         mean, basis = self.get_buffer("mean"), self.get_buffer("basis")
@@ -371,22 +379,11 @@ class HorneNet(nn.Module):
         doubt = None
         if self.doubts:
             doubt = SkyDoubt(sky_columns(sky), (2.0 * self.log_sky).exp())
-        z = posterior_components(light, ivar, mean, basis, variance, doubt) / variance.sqrt()
+        spread = variance.sqrt()
+        known = posterior_components(light, ivar, mean, basis, variance, doubt)
+        precision = known.precision * spread * spread[:, None]
+        z = draw_components(known.mean / spread, precision, self.get_buffer("points"))
         level = (light * ivar).sum(-1) / ivar.sum(-1).clamp(min=1e-12)
         snr = level.clamp(min=0) * ivar.mean(-1).sqrt()
-        return torch.cat([z, (snr / 10 + 0.03).log()], dim=1)
-
-
-def _check_rows(n_spatial: int, *, flat: bool, told: bool) -> int:
-    """Rows of the input without what is told besides."""
-    if told and flat:
-        raise ValueError("'told' and 'flat' of hornenet are views of their own, got both")
-    spectra = n_spatial == _SPECTRA + (_TOLD if told else 0)
-    rows = _SPECTRA if spectra else n_spatial - told
-    if flat and (n_spatial < 10 or n_spatial % 3 != 1):
-        wanted = "3 rows for each of at least 3 pixels, and a sky"
-        raise ValueError(f"'n_spatial' must be {wanted}, got {n_spatial}")
-    if rows < 4 and not spectra:
-        wanted = "at least 3 pixels and a sky, or 2 for spectra; and 1 or 2 more where 'told'"
-        raise ValueError(f"'n_spatial' must be {wanted}, got {n_spatial}")
-    return rows
+        snr = (snr / 10 + 0.03).log()[:, None].expand(-1, z.shape[1], -1)
+        return torch.cat([z, snr], dim=-1)

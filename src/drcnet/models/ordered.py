@@ -2,9 +2,10 @@
 
 F, G and K are one sequence of temperature, and a star of G9 is nearer to K0 than to G0. So beside
 a linear map of the components stands the place of the star on that sequence, from which an
-ordered logit gives probabilities of their own; a small network adds what is not linear.
+ordered logit gives probabilities of their own; a small network adds what is not linear. It is
+asked about every spectrum that a star may have (`drcnet.models.possible`), and averages.
 
-Shapes: N stars, C components, K classes.
+Shapes: N stars, M points for each, C components, K classes.
 """
 
 from typing import NamedTuple
@@ -13,7 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import huber_loss, logsigmoid, pad
 
-__all__ = ["Found", "OrderedHead", "next_on_sequence", "scaled", "subclass_loss", "unscaled"]
+from drcnet.models.possible import average_logits
+
+__all__ = [
+    "Found",
+    "OrderedHead",
+    "next_on_sequence",
+    "parameter_loss",
+    "scaled",
+    "subclass_loss",
+    "unscaled",
+]
 
 _START = 1e-2
 _SUBCLASSES = 10  # of a class
@@ -79,22 +90,23 @@ class OrderedHead(nn.Module):
 
         Parameters
         ----------
-        seen : Tensor, shape (N, C + 2)
-            Posterior components, and the logarithms of the S/N of both arms.
+        seen : Tensor, shape (N, M, C + 2)
+            What the components may be, and the logarithms of the S/N of both arms.
 
         Returns
         -------
         Found
-            Classes, place and parameters.
+            Classes, place and parameters, averaged over the points.
         """
-        z = seen[:, : self.components]
+        z = seen[..., : self.components]
         logits, beside = self.direct(z), self.beside(z)
         if self.more is not None:
             more = self.more(seen)
-            logits = logits + more[:, : logits.shape[1]]
-            beside = beside + more[:, logits.shape[1] :]
-        place = self.get_buffer("middle") + _SUBCLASSES * beside[:, 0]
-        return Found(logits + self.share * self._of_place(place), place, beside[:, 1:])
+            logits = logits + more[..., : logits.shape[-1]]
+            beside = beside + more[..., logits.shape[-1] :]
+        place = self.get_buffer("middle") + _SUBCLASSES * beside[..., 0]
+        logits = average_logits(logits + self.share * self._of_place(place))
+        return Found(logits, place.mean(1), beside[..., 1:].mean(1))
 
     @torch.no_grad()
     def begin(self, z: Tensor, label: Tensor, targets: Tensor) -> None:
@@ -127,12 +139,12 @@ class OrderedHead(nn.Module):
             self.beside.bias[k] = found[-1].to(self.beside.bias)
 
     def _of_place(self, place: Tensor) -> Tensor:
-        """Log-probability of each class at a place of the sequence, (N, K): ordered logit."""
+        """Log-probability of each class at places (...) of the sequence, (..., K)."""
         gap = _SUBCLASSES * (-self.log_width).exp()
-        apart = (self.get_buffer("borders") - place[:, None]) * (-self.log_width).exp()
+        apart = (self.get_buffer("borders") - place[..., None]) * (-self.log_width).exp()
         below, above = logsigmoid(apart), logsigmoid(-apart)  # of each border
-        between = above[:, :-1] + below[:, 1:] + torch.log(-torch.expm1(-gap))
-        return torch.cat([below[:, :1], between, above[:, -1:]], dim=1)
+        between = above[..., :-1] + below[..., 1:] + torch.log(-torch.expm1(-gap))
+        return torch.cat([below[..., :1], between, above[..., -1:]], dim=-1)
 
 
 def subclass_loss(found: Found, label: Tensor, subclass: Tensor) -> Tensor:
@@ -154,6 +166,27 @@ def subclass_loss(found: Found, label: Tensor, subclass: Tensor) -> Tensor:
     """
     wanted = _place(label, subclass)
     return huber_loss(found.place / _SUBCLASSES, wanted / _SUBCLASSES, delta=0.3)
+
+
+def parameter_loss(found: Found, parameters: Tensor) -> Tensor:
+    """Compute the squared error of stellar parameters.
+
+    Parameters
+    ----------
+    found : Found
+        What the head says.
+    parameters : Tensor, shape (N, 4)
+        Teff, log g, [Fe/H] and velocity, NaN where unknown; the last may be none of the head's.
+
+    Returns
+    -------
+    Tensor
+        The mean over what is known, scaled; 0 where nothing is.
+    """
+    wanted = scaled(parameters)[:, : found.parameters.shape[1]]
+    known = torch.isfinite(wanted)
+    apart = torch.where(known, found.parameters - wanted.nan_to_num(), 0.0)
+    return (apart**2).sum() / known.sum().clamp(min=1)
 
 
 def next_on_sequence(label: Tensor, subclass: Tensor) -> Tensor:

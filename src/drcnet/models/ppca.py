@@ -27,6 +27,7 @@ from drcnet.models.doubt import SkyDoubt
 
 __all__ = [
     "Expected",
+    "Posterior",
     "ProbabilisticComponents",
     "bright_stars",
     "expect_components",
@@ -131,7 +132,22 @@ class ProbabilisticComponents(Fitted):
             spectrum, weight, self.get_buffer("mean"), self.get_buffer("basis"), variance
         )
         known = slice(len(variance) - 2 * self.continuum)  # how it bends is not used
-        return (found / variance.sqrt())[:, known]
+        return (found.mean / variance.sqrt())[:, known]
+
+
+class Posterior(NamedTuple):
+    """What is known of stars' components.
+
+    Parameters
+    ----------
+    mean : Tensor, shape (N, C)
+        Posterior means, c of the module's equation.
+    precision : Tensor, shape (N, C, C)
+        Inverses of the posterior covariances, S of the module's equation.
+    """
+
+    mean: Tensor
+    precision: Tensor
 
 
 def posterior_components(  # noqa: PLR0917  spectra, and a model of them
@@ -141,7 +157,7 @@ def posterior_components(  # noqa: PLR0917  spectra, and a model of them
     basis: Tensor,
     variance: Tensor,
     doubt: SkyDoubt | None = None,
-) -> Tensor:
+) -> Posterior:
     """Expect the components of spectra, given each pixel's noise.
 
     The level of each arm is free: level and components are solved for in turn.
@@ -161,8 +177,8 @@ def posterior_components(  # noqa: PLR0917  spectra, and a model of them
 
     Returns
     -------
-    Tensor, shape (N, C), of the type of `basis`
-        Posterior means, c of the module's equation.
+    Posterior
+        Of the same stars, of the type of `basis`.
     """
     squares = (basis[:, :, None] * basis[:, None, :]).flatten(1)  # (D, C^2)
     found = []
@@ -170,8 +186,8 @@ def posterior_components(  # noqa: PLR0917  spectra, and a model of them
         part = slice(start, start + _ROWS)
         light, ivar = spectrum[part].to(basis.dtype), weight[part].to(basis.dtype)
         wrong = None if doubt is None else doubt.take(part)
-        found.append(_expect(light, ivar, mean, basis, variance, squares, wrong)[0])
-    return torch.cat(found)
+        found.append(_expect(light, ivar, mean, basis, variance, squares, wrong)[:2])
+    return Posterior(*map(torch.cat, zip(*found, strict=True)))
 
 
 class Expected(NamedTuple):
