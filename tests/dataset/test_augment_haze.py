@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from drcnet.dataset.augment_haze import RAYS, SKY_CHOICES, Haze, differences, held_noise
+from drcnet.dataset.augment_haze import SKY_CHOICES, Haze, held_noise
+from drcnet.dataset.augment_rays import PIXEL_RAYS, RAYS, differences
 
 M, S, L, READ, COMMON, FLAT = 12, 11, 3000, 4.0, 1.0, 2.5
 
@@ -34,7 +35,8 @@ def test_read_noise_of_pixels(skies):
     assert pixels.floor(0) == pytest.approx(READ**2 + COMMON**2, rel=0.06)
 
 
-def test_read_noise_of_pixels_under_a_forest_of_sky_lines():
+@pytest.mark.parametrize("scattered", [0.0, 6.0])
+def test_read_noise_of_pixels_under_a_forest_of_sky_lines(scattered):
     rng = np.random.default_rng(5)
     at = np.arange(20, L, 25)[:, None]
     forest = (
@@ -42,7 +44,7 @@ def test_read_noise_of_pixels_under_a_forest_of_sky_lines():
     ).sum(0)
     profile = np.exp(-0.5 * ((np.arange(S) - 5) / 2.5) ** 2)
     sky = np.broadcast_to(300.0 + forest, (2 * M, 2, L))
-    light = sky[:, :, None] * (profile / profile.sum())[:, None]
+    light = sky[:, :, None] * (profile / profile.sum())[:, None] + scattered
     stripes = rng.poisson(light) + rng.normal(0, READ, light.shape)
     spectra = {"box": stripes.sum(axis=2), "optimal": sky, "sky": sky, "offset": 0 * sky}
     haze = Haze(**spectra, stripes=stripes, width=S)
@@ -137,6 +139,22 @@ def test_rays_in_sky_fibres_are_found(skies):
     np.testing.assert_array_equal(found[M:], found[: SKY_CHOICES - M])
 
 
+def test_rays_in_stripes_of_sky_fibres_are_found_and_sky_lines_are_none(skies):
+    profile, spectra, stripes = skies
+    struck = stripes.copy()
+    struck[2, 0, 4, 700] += 400
+    struck[2, 0, 5, 701] += 250
+    struck[:, :, 5, 1500] *= 1.08  # a sky line through a profile that is a little off
+    haze = Haze(**spectra, stripes=struck)
+    left = haze.left_over(0, profile, 0 * profile)
+    found = haze.pixel_rays(0, profile, 0 * profile, left)
+    assert found.shape == (SKY_CHOICES, PIXEL_RAYS, 2)
+    assert found[2, :2, 0].tolist() == [4 * L + 700, 5 * L + 701]
+    np.testing.assert_allclose(found[2, :2, 1], [400, 250], atol=40)
+    assert (found[..., 1] > 0).sum() <= 2 * 2  # nothing else, and fibres come again from 12 on
+    assert not found[:, 2:].any()
+
+
 def test_too_few_fibres_tell_nothing(skies):
     profile, spectra, _ = skies
     few = {k: v if k == "width" else v[:3] for k, v in spectra.items()}
@@ -144,3 +162,4 @@ def test_too_few_fibres_tell_nothing(skies):
     assert haze.floor(0) == 0
     assert not haze.rays(0, summed=True).any()
     assert not haze.left_over(0, profile[:3], 0 * profile[:3]).any()
+    assert not haze.pixel_rays(0, profile[:3], 0 * profile[:3], profile[0]).any()

@@ -137,8 +137,22 @@ def test_rays_that_the_mask_missed_come_in_as_the_star_fades():
     rays[1, 3, 1, 0] = torch.tensor([5.0, 200.0])
     scene = scene_of_light(star, sky, rays)
     factor, pick = torch.tensor([0.25]), torch.tensor([3.5 / 16, 3.5 / 16])
-    error = sky_error(scene, factor, pick)
+    error = sky_error(star + sky, scene, factor, pick)
     expected = torch.zeros(2, 2, 9)
     expected[1, 1, 5] = 150.0
     torch.testing.assert_close(error, expected)
-    assert not sky_error(scene, torch.ones(1), pick).any()
+    assert not sky_error(star + sky, scene, torch.ones(1), pick).any()
+
+
+def test_of_the_rays_of_stripes_those_come_in_that_the_bright_star_hides():
+    """Brighter ones stand out of its stripe already, and stay in it."""
+    x = torch.full((1, 2, 3, 9), 84.0)  # 10 electrons of noise: rays of up to 50 are hidden
+    rays = torch.zeros(1, 16, 2, 64, 2)
+    rays[0, 3, 1, :2] = torch.tensor([[13.0, 40.0], [26.0, 60.0]])
+    nothing = torch.zeros(0)
+    keep, skies = torch.zeros(1, 2, 3, 9), torch.zeros(1, 16, 2, 3)
+    scene = Scene(keep, torch.full((1, 2), 16.0), nothing, nothing, nothing, nothing, skies, rays)
+    error = sky_error(x, scene, torch.full((1, 1, 1, 1), 0.25), torch.tensor([3.5 / 16]))
+    expected = torch.zeros(1, 2, 3, 9)
+    expected[0, 1, 1, 4] = 30.0
+    torch.testing.assert_close(error, expected)

@@ -239,7 +239,7 @@ def _fade(
         around, x = scene.take(which), light[which]
         along = share[part].reshape(-1, *[1] * (x.ndim - 1))
         faded, missing = fade(x, around, along)
-        faded = faded + sky_error(around, along, choice[part])
+        faded = faded + sky_error(x, around, along, choice[part])
         seen = add_noise(faded, missing.expand_as(faded), seeds[part])
         if weighed:
             seen = weigh(seen, seen_variance(x, seen, around, along))

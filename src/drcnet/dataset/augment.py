@@ -128,7 +128,7 @@ class Augmenter:
         if self.settings.replace_sky:
             faded, missing = self._other_sky(x, scene, factor, draw)
         else:
-            faded = faded + sky_error(scene, factor, draw.sky_row)
+            faded = faded + sky_error(x, scene, factor, draw.sky_row)
         faded, left = _bend(faded, draw)
         own = expected_variance(x, faded, scene, factor)[1]
         missing = missing + (1 - left) * factor**2 * own

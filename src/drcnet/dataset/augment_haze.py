@@ -7,28 +7,34 @@ where the sky has the fibre's profile. Both are measured on the same frame.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drcnet.dataset.augment_rays import (
+    PIXEL_RAYS,
+    RAY_SIGMA,
+    RAYS,
+    fit_sky,
+    missed_rays,
+    struck_pixels,
+)
 from drcnet.dataset.store import Store
 from drcnet.stripes.sky import scale_errors
 
-__all__ = ["RAYS", "SKY_CHOICES", "Haze", "differences", "held_noise", "measure_haze"]
+__all__ = ["SKY_CHOICES", "Haze", "held_noise", "measure_haze"]
 
 SKY_CHOICES = 16
 """Sets of sky errors held a star."""
 
-RAYS = 12
-"""Remains of cosmic rays held an arm of a sky fibre."""
 
 _STRETCH = 250  # rows over which noise and scattered light are taken as even
 _MIN_SKIES = 5
 _OUTER = [0, 1, -2, -1]  # pixels of a stripe that see the least light
 _MAD_TO_SIGMA = 1.4826
-_RAY_SIGMA = 5.0
 _SECOND = 1.5  # variance of a pixel less the mean of the two beside it, over a pixel's
+_CLIP = 4.0  # sigma: beyond are cosmic rays
+_CLIPPED = 0.998929  # variance of a normal distribution that is cut off there
 _ROUNDS = 8  # of the read noise: each takes its error to a few percent
 
 
@@ -98,12 +104,16 @@ class Haze:
         photons = bright / _SECOND  # their variance, row by row: a median of rows is no mean
         known = np.isfinite(bend) & np.isfinite(photons)
         dark = known & (photons <= np.median(photons[known]))  # where read noise counts most
-        bend, photons = bend[dark], photons[dark]
-        floor = 0.0
+        # scattered light is brighter beside the sky's lines than its share of them says
+        more = (light[..., 1:-1] - share * sky[..., 1:-1])[dark]
+        photons = np.maximum(photons[dark] + float(_trimmed_mean(more, axis=0)), 0.0)
+        bend, floor = bend[dark], 0.0
         for _ in range(_ROUNDS):
             variance = np.maximum(photons + floor, 1.0)
-            spread = _MAD_TO_SIGMA * np.median(np.abs(bend) / np.sqrt(_SECOND * variance))
-            floor += (spread**2 - 1.0) * float(variance.mean())
+            square = bend**2 / (_SECOND * variance)
+            # a mean, as the median of values that the store has rounded is off by a percent
+            spread = float(square[square < _CLIP**2].mean()) / _CLIPPED
+            floor += (spread - 1.0) * float(variance.mean())
         return max(floor, 0.0)
 
     def excess(self, arm: int) -> float:
@@ -179,8 +189,45 @@ class Haze:
         if len(self.box) < _MIN_SKIES:
             return found
         light = (self.box if summed else self.optimal)[:, arm]
-        every = [_missed_rays(a, s) for a, s in zip(light, self.sky[:, arm], strict=True)]
+        every = [missed_rays(a, s) for a, s in zip(light, self.sky[:, arm], strict=True)]
         found[:] = np.resize(np.array(every), found.shape)
+        return found
+
+    def pixel_rays(
+        self,
+        arm: int,
+        profile: NDArray[np.float32],
+        spilt: NDArray[np.float32],
+        left: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """Find cosmic rays in the stripes of the sky fibres, whether the mask knows them or not.
+
+        Parameters
+        ----------
+        arm : int
+            0 blue, 1 red.
+        profile, spilt : ndarray, shape (m, S, L)
+            Of the sky fibres, from `fiber_light`.
+        left : ndarray, shape (S, L)
+            From `left_over`.
+
+        Returns
+        -------
+        ndarray, shape (`SKY_CHOICES`, `PIXEL_RAYS`, 2), float32
+            Pixel (row across times L, plus row along) and electrons of each, the brightest first,
+            one sky fibre after the other as in `sky_errors`; zeros where there are no more, too
+            few fibres or no stripes.
+        """
+        found = np.zeros((SKY_CHOICES, PIXEL_RAYS, 2), np.float32)
+        if len(self.box) < _MIN_SKIES or self.stripes is None:
+            return found
+        floor = self.floor(arm)
+        every = np.zeros((len(self.box), PIXEL_RAYS, 2), np.float32)
+        for one, stripe, light, share, beside in zip(
+            every, self.stripes[:, arm], self.optimal[:, arm], profile, spilt, strict=True
+        ):
+            one[:] = struck_pixels(stripe, light * share + beside + left, floor)
+        found[:] = np.resize(every, found.shape)
         return found
 
     def sky_errors(self) -> NDArray[np.float32]:
@@ -202,7 +249,7 @@ class Haze:
             return out
         for arm in range(self.sky.shape[1]):
             found = [
-                _fit_sky(o, s) for o, s in zip(self.optimal[:, arm], self.sky[:, arm], strict=True)
+                fit_sky(o, s) for o, s in zip(self.optimal[:, arm], self.sky[:, arm], strict=True)
             ]
             errors = np.array(found) - np.median(found, axis=0)
             if self.ivar is not None:
@@ -222,32 +269,6 @@ def _excess(left: NDArray[np.floating], ivar: NDArray[np.floating]) -> float:
     wanted = variance[:, 1:-1] + 0.25 * (variance[:, :-2] + variance[:, 2:])
     spread = _MAD_TO_SIGMA * np.nanmedian(np.abs(bend) / np.sqrt(wanted))
     return max(1.0, float(spread**2) / (1.0 - 1.0 / len(left)))
-
-
-def _fit_sky(optimal: NDArray[np.floating], sky: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Coefficients of a fibre's sky residual, cosmic rays clipped; shape (3,)."""
-    basis = np.stack([sky, *differences(sky)], axis=1)
-    left = optimal - sky
-    weight = 1.0 / np.sqrt(np.maximum(sky, 0.0) + 100.0)
-    coef = np.zeros(3)
-    for _ in range(3):
-        away = np.abs(left - basis @ coef) * weight
-        use = np.isfinite(away) & (away < 4 * _MAD_TO_SIGMA * np.nanmedian(away))
-        coef = np.linalg.lstsq((basis * weight[:, None])[use], (left * weight)[use])[0]
-    return coef
-
-
-def _missed_rays(light: NDArray[np.floating], sky: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Row and electrons of what stands out of a sky fibre, the brightest first; (`RAYS`, 2)."""
-    weight = 1.0 / np.sqrt(np.maximum(sky, 0.0) + 100.0)
-    basis = np.stack([sky, *differences(sky)], axis=1)
-    left = light - sky - basis @ _fit_sky(light, sky)
-    parts = [part - np.nanmedian(part) for part in np.array_split(left, len(left) // _STRETCH + 1)]
-    left = np.concatenate(parts)
-    spread = _MAD_TO_SIGMA * np.nanmedian(np.abs(left * weight)) / weight
-    out = np.where(left > _RAY_SIGMA * spread, left, 0.0)
-    rows = np.argsort(-out, kind="stable")[:RAYS]
-    return np.stack([np.where(out[rows] > 0, rows, 0), out[rows]], axis=1)
 
 
 def held_noise(
@@ -275,25 +296,6 @@ def held_noise(
     spread = np.where(known, spread, np.nan)
     spread[~known.any(axis=1)] = 0.0
     return np.asarray(np.nanmedian(spread, axis=1) / width)
-
-
-def differences(sky: Any) -> tuple[Any, Any]:
-    """First and second central differences along the last axis, 0 at the ends.
-
-    Parameters
-    ----------
-    sky : ndarray or Tensor, shape (..., L)
-        Light.
-
-    Returns
-    -------
-    (ndarray, ndarray) or (Tensor, Tensor), shape (..., L)
-        A pixel's change, and the change's change.
-    """
-    first, second = 0 * sky, 0 * sky
-    first[..., 1:-1] = 0.5 * (sky[..., 2:] - sky[..., :-2])
-    second[..., 1:-1] = sky[..., 2:] - 2 * sky[..., 1:-1] + sky[..., :-2]
-    return first, second
 
 
 def measure_haze(store: Store, rows: NDArray[np.int64], width: int, *, stripes: bool) -> Haze:
@@ -333,7 +335,7 @@ def _share(light: NDArray[np.floating], sky: NDArray[np.floating]) -> NDArray[np
     first = _unfolded(_by_stretch(light / sky, np.nanmedian), size)
     away = np.abs(light - first * sky)
     scale = _MAD_TO_SIGMA * _unfolded(_by_stretch(away, np.nanmedian), size)
-    bound = _RAY_SIGMA * np.maximum(scale, np.sqrt(np.maximum(first * sky, 0.0)))
+    bound = RAY_SIGMA * np.maximum(scale, np.sqrt(np.maximum(first * sky, 0.0)))
     use = np.isfinite(away) & (away <= bound)
     ours = _by_stretch(np.where(use, light, 0.0), np.sum)
     theirs = _by_stretch(np.where(use, sky, 0.0), np.sum)

@@ -19,7 +19,7 @@ Shapes: B stars, S pixels across, L along wavelength.
 import torch
 from torch import Tensor
 
-from drcnet.dataset.augment_haze import differences
+from drcnet.dataset.augment_rays import RAY_SIGMA, differences
 from drcnet.dataset.augment_scene import NODES, Scene
 from drcnet.dataset.store import ROUNDED_TO
 from drcnet.stripes.cut import TILE
@@ -73,14 +73,17 @@ def fade(x: Tensor, scene: Scene, factor: Tensor) -> tuple[Tensor, Tensor]:
     return faded, missing.clamp(min=0)
 
 
-def sky_error(scene: Scene, factor: Tensor, pick: Tensor) -> Tensor:
+def sky_error(x: Tensor, scene: Scene, factor: Tensor, pick: Tensor) -> Tensor:
     """Give each star the errors of some sky fibre, as far as fading took its own away.
 
-    These are that of the sky, and in spectra what the mask missed of cosmic rays: fainter than
-    the bright star's noise, but not than the faded star's.
+    These are that of the sky, and cosmic rays: in spectra what the mask missed of them, in
+    stripes those that the bright star's noise hides, but not the faded star's. What stands out
+    of the bright star's own stripe stays in it anyway.
 
     Parameters
     ----------
+    x : Tensor, shape (B, 2, S, L) or (B, 2, L)
+        Electrons before fading.
     scene : Scene
         Of B stars.
     factor : Tensor, broadcastable to the view
@@ -105,7 +108,11 @@ def sky_error(scene: Scene, factor: Tensor, pick: Tensor) -> Tensor:
     if not len(scene.fiber_rays):
         return error
     rays = scene.fiber_rays[torch.arange(len(pick), device=pick.device), choice]  # (B, 2, n, 2)
-    struck = torch.zeros_like(error).scatter_add(2, rays[..., 0].long(), rays[..., 1])
+    at, electrons = rays[..., 0].long(), rays[..., 1]
+    if x.ndim == 4:
+        bright = torch.nan_to_num(x).flatten(2).gather(2, at).clamp(min=0) + scene.floor[..., None]
+        electrons = torch.where(electrons < RAY_SIGMA * bright.sqrt(), electrons, 0.0)
+    struck = torch.zeros_like(x).flatten(2).scatter_add(2, at, electrons).view_as(x)
     return error + (1 - factor) * struck
 
 

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from drcnet.dataset.augment_haze import RAYS, SKY_CHOICES, Haze, held_noise, measure_haze
+from drcnet.dataset.augment_haze import SKY_CHOICES, Haze, held_noise, measure_haze
 from drcnet.dataset.augment_light import fiber_light
+from drcnet.dataset.augment_rays import PIXEL_RAYS, RAYS
 from drcnet.dataset.loader import BESIDE, VIEWS, see
 from drcnet.dataset.profiles import (
     by_exposure,
@@ -74,9 +75,9 @@ class Scene:
     fiber_sky : Tensor, shape (n, 16, 2, 3) or (0,), float32
         How the sky of single fibres differed from the frame's: shares of the sky and of its
         first and second differences, from `Haze.sky_errors`; empty for no such errors.
-    fiber_rays : Tensor, shape (n, 16, 2, 12, 2) or (0,), float32
-        Remains of cosmic rays in single sky fibres: rows and electrons, from `Haze.rays`; empty
-        for stripes, which show their own.
+    fiber_rays : Tensor, shape (n, 16, 2, 12, 2), (n, 16, 2, 64, 2) or (0,), float32
+        Cosmic rays in single sky fibres: of spectra rows and electrons of their remains, from
+        `Haze.rays`; of stripes pixels and electrons, from `Haze.pixel_rays`. Empty for none.
     excess : Tensor, shape (n, 2) or (0,), float32
         True variance over that of `nodes`, from `Haze.excess`; empty for 1.
     """
@@ -196,6 +197,7 @@ def read_scene(store: Store, row: NDArray[np.int64], x: NDArray[np.float32], vie
             _fill(out, here, a, one, view)
             if view == "stripes":
                 out["keep"][here, a] += _cosmics(x[here, a], one)
+                out["fiber_rays"][here, :, a] = haze.pixel_rays(a, *around, left)
             else:
                 out["fiber_rays"][here, :, a] = haze.rays(a, summed=not weighed)
             if weighed:
@@ -252,7 +254,9 @@ def _empty(x: NDArray[np.float32], view: str) -> dict[str, NDArray[np.float32]]:
         "sky_error": np.empty(spectrum, np.float32) if flat else nothing,
         "wavelength": np.empty(spectrum, np.float32),
         "fiber_sky": np.empty((n, SKY_CHOICES, n_arm, 3), np.float32),
-        "fiber_rays": np.empty((n, SKY_CHOICES, n_arm, RAYS, 2), np.float32) if flat else nothing,
+        "fiber_rays": np.empty(
+            (n, SKY_CHOICES, n_arm, RAYS if flat else PIXEL_RAYS, 2), np.float32
+        ),
         "excess": np.empty((n, n_arm), np.float32) if VIEWS[view][0] == "optimal" else nothing,
     }
 
