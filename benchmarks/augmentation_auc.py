@@ -65,9 +65,10 @@ The light of `optimal-ivar` is that of `optimal-sky`, so it is asked only for it
 In words:"""
 REMAINS = """The AUC is a property of the classifier as much as of the stars: a stronger one may
 find more. What is known to differ: rays that a bright star hides are drawn from the frame's sky
-fibres, so that in spectra they are those of the faintest stars; the profile's error in the inverse variance
-of bright stars is left out; the error that a star's own lines bring into its sky is that of sky
-fibres, which have none; noise that an extraction does not know of itself is one number an arm."""
+fibres, so that in spectra they are those of the faintest stars; the profile's error in the inverse
+variance of bright stars is left out; the error that a star's own lines bring into its sky is that
+of sky fibres, which have none; noise that an extraction does not know of itself is one number an
+arm."""
 
 
 def look(store, rows, view):
