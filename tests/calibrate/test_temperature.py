@@ -26,7 +26,7 @@ def overconfident(rng):
 
 def test_the_temperature_that_spoilt_the_logits_is_found(overconfident):
     logits, label, snr, p = overconfident
-    found = fit_temperature(logits, label, snr, np.ones(len(label)))
+    found = fit_temperature(logits, label, snr, np.ones(len(label)), len(label))
     places = [2, 5, 10, 20, 50, 95]
     np.testing.assert_allclose(found.at(places), TRUE.at(places), rtol=0.06)
     np.testing.assert_allclose(scale_logits(logits, snr, found), p, atol=0.02)
@@ -37,8 +37,17 @@ def test_weights_count(overconfident):
     logits, label, snr, _ = overconfident
     used = snr < 10
     spoilt = np.where(used[:, None], logits, -logits)
-    found = fit_temperature(spoilt, label, snr, used.astype(float))
+    found = fit_temperature(spoilt, label, snr, used.astype(float), len(label))
     np.testing.assert_allclose(found.at([3, 6, 9]), TRUE.at([3, 6, 9]), rtol=0.1)
+
+
+def test_few_stars_say_less(overconfident):
+    """The same rows, of fewer stars: the temperature is nearer to 1."""
+    logits, label, snr, _ = overconfident
+    found = [fit_temperature(logits, label, snr, np.ones(len(label)), n) for n in (5, 80, 40_000)]
+    few, some, many = (np.linalg.norm(one.coefficients) for one in found)
+    assert few < 0.8 * many
+    assert few < some < many
 
 
 def test_outside_the_range_its_end_holds():

@@ -105,7 +105,8 @@ def calibrate(
     rows = _validation(classifier, store, split, fading)
     step("calibrate", 1, _STEPS)
     card = classifier.card
-    temperature = fit_temperature(rows.logits, rows.label, rows.snrr, rows.weight)
+    stars = len(set(rows.star.tolist()))
+    temperature = fit_temperature(rows.logits, rows.label, rows.snrr, rows.weight, stars)
     p = scale_logits(rows.logits, rows.snrr, temperature)
     thresholds = {}
     for name in dict.fromkeys(rows.interval.tolist()):
