@@ -70,7 +70,8 @@ FIGURE = """
 """
 
 GAP = """
-Share of the gap between `{bar}` and *Bayes, extracted rows* that a line closes:
+Share of the gap between `{bar}` and *Bayes, extracted rows* that a line closes, with its 95%
+interval over stars; *any* where the gap itself may be none:
 """
 
 
@@ -239,6 +240,8 @@ def limits(store, args):
     return pl.concat(parts), made
 
 
+BELOW = "all below 20"
+
 WHO = {
     "known": "parameters known",
     "all": "Bayes, all known",
@@ -248,7 +251,9 @@ WHO = {
 
 
 def within(rows, name):
-    """Rows of one interval, or all."""
+    """Rows of one interval, below S/N 20, or all."""
+    if name == BELOW:
+        return rows.filter(pl.col("snrr") < 20)
     return rows if name == "all" else rows.filter(pl.col("interval") == name)
 
 
@@ -306,23 +311,36 @@ def draw(judged, runs, settings, path):
     save_figure(figure, path)
 
 
-def gap_table(judged, runs, bar):
+def gap_table(judged, runs, bar, settings):
     """Share of the way from the bar to the limit that each line goes."""
     base = next((run for run in runs if run.name == bar), None)
     if base is None:
         return []
-    rows = []
-    for run in runs:
-        if run is base:
-            continue
-        row = {"line": f"`{run.name}`"}
-        for name in (*INTERVALS, "all"):
-            limit = within(judged, name)["extracted"].mean()
-            low = right_of(base, name).mean()
-            gap = limit - low
-            row[name] = f"{(right_of(run, name).mean() - low) / gap:.0%}" if gap > 0 else "no gap"
-        rows.append(row)
+    rows = [
+        {"line": f"`{run.name}`"}
+        | {name: closed(judged, run, base, name, settings) for name in (*INTERVALS, BELOW)}
+        for run in runs
+        if run is not base
+    ]
     return [GAP.format(bar=bar), to_markdown(pl.DataFrame(rows))] if rows else []
+
+
+def closed(judged, run, base, name, settings):
+    """The share in one interval, with its bounds over stars; or that the bar is there already."""
+    rows = within(judged, name).select("row", "star", limit=pl.col("extracted").cast(pl.Float64))
+    for label, one in (("own", run), ("low", base)):
+        right = (pl.col("class") == pl.col("predicted")).cast(pl.Float64)
+        rows = rows.join(within(one.tested, name).select("row", right.alias(label)), on="row")
+    right = rows.select("own", "low", "limit").to_numpy()
+    drawn = bootstrap_sums(right, rows["star"], settings.bootstrap, np.random.default_rng(1))
+    own, low, limit = np.vstack([right.sum(axis=0), drawn]).T
+    if not limit[0] > low[0]:
+        return "no gap"
+    share = (own - low) / np.where(limit > low, limit - low, np.nan)
+    if np.isnan(share).mean() > 0.025:
+        return f"{share[0]:.0%} [any]"
+    bounds = np.nanpercentile(share[1:], [2.5, 97.5])
+    return f"{share[0]:.0%} [{bounds[0]:.0%}, {bounds[1]:.0%}]"
 
 
 def main():
@@ -359,7 +377,7 @@ def main():
         story,
         FIGURE.format(name=figure.name) if figure else "",
         to_markdown(table_of(judged, runs, settings)),
-        *gap_table(judged, runs, args.bar),
+        *gap_table(judged, runs, args.bar, settings),
         f"Not all folds there, so left out: {left}." if left else "",
     ]
     text = "\n\n".join(part.strip("\n") for part in parts if part) + "\n"

@@ -54,3 +54,32 @@ def test_a_giant_of_a_dwarfs_temperature_is_of_another_class(limit):
     )
     assert shares.sum(axis=1) == pytest.approx([1, 1])
     assert shares[0].argmax() != shares[1].argmax()
+
+
+def rows_right(share, snrr):
+    """Ten rows a star; of every ten rows the first so many are right."""
+    count = len(snrr)
+    right = np.arange(count) % 10 < 10 * share
+    return pl.DataFrame(
+        {
+            "row": np.arange(count),
+            "star": np.repeat(np.arange(count // 10), 10).astype(str),
+            "snrr": snrr,
+            "interval": ["10-20" if s < 20 else ">30" for s in snrr],
+            "class": "G",
+            "predicted": np.where(right, "G", "K"),
+            "extracted": right,
+        }
+    )
+
+
+def test_the_share_of_the_gap_that_a_line_closes(limit):
+    snrr = np.repeat([15.0, 40.0], 200)
+    judged, own, low = (rows_right(share, snrr) for share in (0.9, 0.7, 0.5))
+    own, low = (SimpleNamespace(tested=rows) for rows in (own, low))
+    settings = SimpleNamespace(bootstrap=50)
+    for name in ("10-20", ">30", limit.BELOW):
+        assert limit.closed(judged, own, low, name, settings) == "50% [50%, 50%]"
+    assert limit.within(judged, limit.BELOW)["snrr"].max() == 15
+    worse = SimpleNamespace(tested=judged)
+    assert limit.closed(own.tested, low, worse, "10-20", settings) == "no gap"
