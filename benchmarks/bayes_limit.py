@@ -70,8 +70,9 @@ FIGURE = """
 """
 
 GAP = """
-Share of the gap between `{bar}` and *Bayes, extracted rows* that a line closes, with its 95%
-interval over stars; *any* where the gap itself may be none:
+Share of the gap between `{bar}` and a limit that a line closes, with its 95%
+interval over stars; *any* where the gap itself may be none. *Bayes, extracted rows* sees what the
+models see; to *Bayes, arms apart* nobody comes whose pipeline makes errors:
 """
 
 
@@ -317,26 +318,27 @@ def gap_table(judged, runs, bar, settings):
     if base is None:
         return []
     rows = [
-        {"line": f"`{run.name}`"}
-        | {name: closed(judged, run, base, name, settings) for name in (*INTERVALS, BELOW)}
+        {"line": f"`{run.name}`", "on the way to": WHO[limit]}
+        | {name: closed(judged, limit, run, base, name, settings) for name in (*INTERVALS, BELOW)}
+        for limit in ("extracted", "apart")
         for run in runs
         if run is not base
     ]
     return [GAP.format(bar=bar), to_markdown(pl.DataFrame(rows))] if rows else []
 
 
-def closed(judged, run, base, name, settings):
+def closed(judged, limit, run, base, name, settings):  # noqa: PLR0917
     """The share in one interval, with its bounds over stars; or that the bar is there already."""
-    rows = within(judged, name).select("row", "star", limit=pl.col("extracted").cast(pl.Float64))
+    rows = within(judged, name).select("row", "star", limit=pl.col(limit).cast(pl.Float64))
     for label, one in (("own", run), ("low", base)):
         right = (pl.col("class") == pl.col("predicted")).cast(pl.Float64)
         rows = rows.join(within(one.tested, name).select("row", right.alias(label)), on="row")
     right = rows.select("own", "low", "limit").to_numpy()
     drawn = bootstrap_sums(right, rows["star"], settings.bootstrap, np.random.default_rng(1))
-    own, low, limit = np.vstack([right.sum(axis=0), drawn]).T
-    if not limit[0] > low[0]:
+    own, low, best = np.vstack([right.sum(axis=0), drawn]).T
+    if not best[0] > low[0]:
         return "no gap"
-    share = (own - low) / np.where(limit > low, limit - low, np.nan)
+    share = (own - low) / np.where(best > low, best - low, np.nan)
     if np.isnan(share).mean() > 0.025:
         return f"{share[0]:.0%} [any]"
     bounds = np.nanpercentile(share[1:], [2.5, 97.5])

@@ -79,7 +79,7 @@ def test_the_share_of_the_gap_that_a_line_closes(limit):
     own, low = (SimpleNamespace(tested=rows) for rows in (own, low))
     settings = SimpleNamespace(bootstrap=50)
     for name in ("10-20", ">30", limit.BELOW):
-        assert limit.closed(judged, own, low, name, settings) == "50% [50%, 50%]"
+        assert limit.closed(judged, "extracted", own, low, name, settings) == "50% [50%, 50%]"
     assert limit.within(judged, limit.BELOW)["snrr"].max() == 15
     worse = SimpleNamespace(tested=judged)
-    assert limit.closed(own.tested, low, worse, "10-20", settings) == "no gap"
+    assert limit.closed(own.tested, "extracted", low, worse, "10-20", settings) == "no gap"
