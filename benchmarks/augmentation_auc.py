@@ -363,7 +363,7 @@ def main():
     parser.add_argument("--folder", type=Path, help="keep the nights here; a folder for the while")
     parser.add_argument("--nights", type=int, default=1)
     parser.add_argument("--groups", type=int, default=6, help="plates in fours; at most 6 a night")
-    parser.add_argument("--every", type=int, default=2, help="look at every n-th group only")
+    parser.add_argument("--every", type=int, default=1, help="look at every n-th group only")
     parser.add_argument("--seed", type=int, default=1, help="of the first night")
     parser.add_argument("--views", default=",".join(VIEWS))
     parser.add_argument("--output", type=Path, default=ROOT / "docs/results/augmentation.md")

@@ -331,7 +331,8 @@ def page(args, lines, short, settings):
         to_markdown(limits),
         (
             f"Share of the gap between `{bar.name}` and the highest of these, {ceiling:.3f}, that "
-            "each better line closes:"
+            "each better line closes. It is a limit without noise, which nobody reaches below S/N "
+            "10; the limit with noise is known of built-in stars only ([limit.md](limit.md)):"
         ),
         to_markdown(gap_table([run for run in runs if run is not bar], bar, ceiling, settings)),
         (
