@@ -34,7 +34,7 @@ from drcnet.simulate.light import extinction, sensitivity
 from drcnet.simulate.sky import smear, telluric_transmission
 from drcnet.simulate.spectra import rest_grid
 from drcnet.stripes.polynomial import chebyshev_basis
-from folds import pooled_runs
+from folds import BELOW, pooled_runs
 
 LIGHT_SPEED = 299792.458  # km/s
 VELOCITY, DUST = 50.0, 0.06  # spread in km/s, mean E(B-V): what the simulator draws from
@@ -240,8 +240,6 @@ def limits(store, args):
         )
     return pl.concat(parts), made
 
-
-BELOW = "all below 20"
 
 WHO = {
     "known": "parameters known",

@@ -7,6 +7,9 @@ import polars as pl
 
 from drcnet.evaluate.runs import read_run
 
+BELOW = "all below 20"
+"""S/N at which the paper's networks fall."""
+
 NAME = re.compile(r"^(?P<line>.+)-(?P<kind>paper|large|visits)-(?P<fold>\d+)(-s(?P<seed>\d+))?$")
 
 

@@ -24,11 +24,10 @@ from drcnet.evaluate.subclasses import away_from_borders
 from drcnet.evaluate.tables import to_markdown
 from drcnet.evaluate.trials import HARMS, HELPS, compare_lines
 from drcnet.provenance import atomic_write
-from folds import pooled_seeds
+from folds import BELOW, pooled_seeds
 from low_snr_trials import CURVE, TRIALS
 
 BRIGHT = 60.0  # S/N from which on noise takes nothing
-BELOW = "all below 20"
 
 STORY = """
 Every number is of test stars of `fgk`'s paper split, all folds together, so that each star is
@@ -60,9 +59,10 @@ LINES = {
     "logreg-sky-noise": "the same on optimal spectra less the sky: what a pipeline hands on",
     "ppca-noise": "that light weighed by each pixel's noise, linear",
     "rcnet-sky-noise": "RC-Net on the light of `logreg-sky-noise` (configs/sweeps/rivals.toml)",
-    "hornenet-untold-noise": "as `ppca`, and a small network, subclass and parameters on top",
+    "hornenet-untold-noise": """as `ppca`, with a small network, subclass and parameters on top,
+  classes averaged over what noise leaves open""",
     "hornenet-full-noise": """told the sky and every pixel's wavelength besides: fibres on one
-  grid, an error of the sky integrated over""",
+  grid, an error of the sky integrated over, classes averaged over what noise leaves open""",
     "hornenet-believed-noise": "as `hornenet-full-noise`, the sky believed",
     "hornenet-unaligned-noise": "as `hornenet-full-noise`, fibres left pixels apart",
     "hornenet-linear-noise": """as `hornenet-full-noise`, a linear map of the components, and

@@ -147,7 +147,7 @@ def test_rays_in_stripes_of_sky_fibres_are_found_and_sky_lines_are_none(skies):
     struck[:, :, 5, 1500] *= 1.08  # a sky line through a profile that is a little off
     haze = Haze(**spectra, stripes=struck)
     left = haze.left_over(0, profile, 0 * profile)
-    found = haze.pixel_rays(0, profile, 0 * profile, left)
+    found = haze.pixel_rays(0, profile, 0 * profile, left, haze.floor(0))
     assert found.shape == (SKY_CHOICES, PIXEL_RAYS, 2)
     assert found[2, :2, 0].tolist() == [4 * L + 700, 5 * L + 701]
     np.testing.assert_allclose(found[2, :2, 1], [400, 250], atol=40)
@@ -162,4 +162,4 @@ def test_too_few_fibres_tell_nothing(skies):
     assert haze.floor(0) == 0
     assert not haze.rays(0, summed=True).any()
     assert not haze.left_over(0, profile[:3], 0 * profile[:3]).any()
-    assert not haze.pixel_rays(0, profile[:3], 0 * profile[:3], profile[0]).any()
+    assert not haze.pixel_rays(0, profile[:3], 0 * profile[:3], profile[0], 0.0).any()

@@ -45,6 +45,11 @@ class _Rows:
     snrr: NDArray[np.float64]
 
     @property
+    def stars(self) -> int:
+        """How many stars they are of."""
+        return len(set(self.star.tolist()))
+
+    @property
     def weight(self) -> NDArray[np.float64]:
         """Every interval counts alike, and in it every star."""
         keys = np.char.add(np.char.add(self.interval, "/"), self.star)
@@ -105,8 +110,7 @@ def calibrate(
     rows = _validation(classifier, store, split, fading)
     step("calibrate", 1, _STEPS)
     card = classifier.card
-    stars = len(set(rows.star.tolist()))
-    temperature = fit_temperature(rows.logits, rows.label, rows.snrr, rows.weight, stars)
+    temperature = fit_temperature(rows.logits, rows.label, rows.snrr, rows.weight, rows.stars)
     p = scale_logits(rows.logits, rows.snrr, temperature)
     thresholds = {}
     for name in dict.fromkeys(rows.interval.tolist()):
@@ -228,4 +232,4 @@ def _provenance(
     inputs = {"split": split_digest(split), "store": digest(store.provenance)}
     origin = make_provenance(settings.model_dump(mode="json"), inputs=inputs, seed=settings.seed)
     used = {"parts": ["train", "validation"], "rows": len(rows.label)}
-    return origin | used | {"stars": len(set(rows.star.tolist()))}
+    return origin | used | {"stars": rows.stars}

@@ -27,7 +27,6 @@ __all__ = ["SKY_CHOICES", "Haze", "held_noise", "measure_haze"]
 SKY_CHOICES = 16
 """Sets of sky errors held a star."""
 
-
 _STRETCH = 250  # rows over which noise and scattered light are taken as even
 _MIN_SKIES = 5
 _OUTER = [0, 1, -2, -1]  # pixels of a stripe that see the least light
@@ -199,6 +198,7 @@ class Haze:
         profile: NDArray[np.float32],
         spilt: NDArray[np.float32],
         left: NDArray[np.float32],
+        floor: float,
     ) -> NDArray[np.float32]:
         """Find cosmic rays in the stripes of the sky fibres, whether the mask knows them or not.
 
@@ -210,6 +210,8 @@ class Haze:
             Of the sky fibres, from `fiber_light`.
         left : ndarray, shape (S, L)
             From `left_over`.
+        floor : float
+            From `floor`.
 
         Returns
         -------
@@ -221,7 +223,6 @@ class Haze:
         found = np.zeros((SKY_CHOICES, PIXEL_RAYS, 2), np.float32)
         if len(self.box) < _MIN_SKIES or self.stripes is None:
             return found
-        floor = self.floor(arm)
         every = np.zeros((len(self.box), PIXEL_RAYS, 2), np.float32)
         for one, stripe, light, share, beside in zip(
             every, self.stripes[:, arm], self.optimal[:, arm], profile, spilt, strict=True

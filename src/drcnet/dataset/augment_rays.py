@@ -52,9 +52,7 @@ def missed_rays(light: NDArray[np.floating], sky: NDArray[np.floating]) -> NDArr
     parts = [part - np.nanmedian(part) for part in np.array_split(left, len(left) // _STRETCH + 1)]
     left = np.concatenate(parts)
     spread = _MAD_TO_SIGMA * np.nanmedian(np.abs(left * weight)) / weight
-    out = np.where(left > RAY_SIGMA * spread, left, 0.0)
-    rows = np.argsort(-out, kind="stable")[:RAYS]
-    return np.stack([np.where(out[rows] > 0, rows, 0), out[rows]], axis=1)
+    return _brightest(np.where(left > RAY_SIGMA * spread, left, 0.0), RAYS)
 
 
 def struck_pixels(
@@ -77,11 +75,13 @@ def struck_pixels(
     """
     apart, sure = np.nan_to_num(stripe - known), np.maximum(known, 0.0)
     noise = np.sqrt(sure + (_PROFILE_ERROR * sure) ** 2 + floor)
-    out = np.where(apart > RAY_SIGMA * noise, apart, 0.0).ravel()
-    at = np.argsort(-out, kind="stable")[:PIXEL_RAYS]
-    found = np.zeros((PIXEL_RAYS, 2))
-    found[: len(at), 0], found[: len(at), 1] = np.where(out[at] > 0, at, 0), out[at]
-    return found
+    return _brightest(np.where(apart > RAY_SIGMA * noise, apart, 0.0).ravel(), PIXEL_RAYS)
+
+
+def _brightest(out: NDArray[np.floating], count: int) -> NDArray[np.float64]:
+    """Places and values of the greatest, (count, 2); zeros where there are no more above 0."""
+    at = np.argsort(-out, kind="stable")[:count]
+    return np.stack([np.where(out[at] > 0, at, 0), out[at]], axis=1)
 
 
 def fit_sky(optimal: NDArray[np.floating], sky: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -187,7 +187,8 @@ def read_scene(store: Store, row: NDArray[np.int64], x: NDArray[np.float32], vie
             flat = geometry(calibration_file(store, facts, arm))
             fibers = rows % store.n_fiber
             profile, spilt = fiber_light(flat, offset[:, a], fibers, light[:, a])
-            noise = _squared_noise(facts[f"read_noise_{arm}"].to_numpy(), a, haze, sums)
+            floor = _floor(a, haze, sums)
+            noise = np.maximum(facts[f"read_noise_{arm}"].to_numpy() ** 2, floor)
             around = fiber_light(flat, haze.offset[:, a], blank % store.n_fiber, light[:, a])
             left = haze.left_over(a, *around)  # where sky fibres show the sky and nothing else
             marks = np.zeros(profile.shape, np.uint8) if marked is None else marked[:, a]
@@ -197,7 +198,7 @@ def read_scene(store: Store, row: NDArray[np.int64], x: NDArray[np.float32], vie
             _fill(out, here, a, one, view)
             if view == "stripes":
                 out["keep"][here, a] += _cosmics(x[here, a], one)
-                out["fiber_rays"][here, :, a] = haze.pixel_rays(a, *around, left)
+                out["fiber_rays"][here, :, a] = haze.pixel_rays(a, *around, left, float(floor))
             else:
                 out["fiber_rays"][here, :, a] = haze.rays(a, summed=not weighed)
             if weighed:
@@ -268,16 +269,14 @@ def _sky_rows(store: Store, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return every[(flags & int(_NO_SKY)) == int(FiberFlag.SKY_FIBER)]
 
 
-def _squared_noise(
-    read_noise: NDArray[np.float64], a: int, haze: Haze, sums: list[NDArray[np.float32]] | None
-) -> NDArray[np.float64]:
-    """Read noise of a pixel with what comes on top of it: as counted with, or as sky fibres show.
+def _floor(a: int, haze: Haze, sums: list[NDArray[np.float32]] | None) -> NDArray[np.float64]:
+    """Variance of a pixel without light: as the extraction counted with, or as sky fibres show.
 
     `sums` are the aperture sums and their inverse variances, where the former is wanted.
     """
     if sums is None:
-        return np.maximum(read_noise**2, haze.floor(a))
-    return np.maximum(read_noise**2, held_noise(sums[0][:, a], sums[1][:, a], haze.width))
+        return np.asarray(haze.floor(a))
+    return held_noise(sums[0][:, a], sums[1][:, a], haze.width)
 
 
 def _fill(

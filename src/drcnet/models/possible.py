@@ -13,6 +13,8 @@ its mirror image, whitened, so that mean and covariance are exact.
 Shapes: N stars, C components, M points, K classes.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
@@ -98,7 +100,7 @@ def average_logits(logits: Tensor) -> Tensor:
     """
     if logits.shape[1] == 1:
         return logits[:, 0]
-    return log_softmax(logits, dim=-1).logsumexp(1) - torch.tensor(logits.shape[1]).log()
+    return log_softmax(logits, dim=-1).logsumexp(1) - math.log(logits.shape[1])
 
 
 def fit_expected_logit(
